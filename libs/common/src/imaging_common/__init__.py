@@ -1,0 +1,1 @@
+"""What every service shares: contracts, messaging, DICOM checks, storage formats, access rule, telemetry."""

@@ -1,0 +1,13 @@
+"""The one access rule: who may do what to a study at a holder. Pure; everything that serves images asks it."""
+
+from imaging_common.access.rule import (
+    Action,
+    Decision,
+    Grant,
+    StudyRef,
+    Subject,
+    decide,
+    visible_studies,
+)
+
+__all__ = ["Action", "Decision", "Grant", "StudyRef", "Subject", "decide", "visible_studies"]

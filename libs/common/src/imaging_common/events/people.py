@@ -1,0 +1,90 @@
+"""Events about hospitals, residents, notices and the audit record."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from imaging_common.events.base import Event
+from imaging_common.ids import HospitalId, Uid
+
+
+class HospitalRegistered(Event):
+    """A hospital of the region and its policy; the last one counts."""
+
+    hospital: HospitalId = Field(description="Id of the hospital.")
+    revision: int = Field(ge=1, description="Counts the registrations of this hospital.")
+    name_zh: str = Field(description="Name in Chinese.")
+    name_en: str = Field(description="Name in English.")
+    level: Literal["community", "secondary", "tertiary", "outside"] = Field(
+        description="Level of the hospital."
+    )
+    tier: Literal["distributed", "central"] = Field(description="Where its images lie.")
+    compression: Literal["htj2k", "keep"] = Field(
+        default="htj2k", description="What archive packs do with pixels."
+    )
+
+
+class PatientLinked(Event):
+    """The EHR says that this patient of a hospital is this resident."""
+
+    hospital: HospitalId = Field(description="Issuer of the patient id.")
+    patient_id: str = Field(description="Patient ID (0010,0020) at that hospital.")
+    resident_id: str = Field(description="The resident's id in the EHR.")
+    revision: int = Field(ge=1, description="Counts the statements about this patient.")
+
+
+class PatientUnlinked(Event):
+    """The EHR takes a link back."""
+
+    hospital: HospitalId = Field(description="Issuer of the patient id.")
+    patient_id: str = Field(description="Patient ID (0010,0020) at that hospital.")
+    revision: int = Field(ge=1, description="Counts the statements about this patient.")
+
+
+class ResidentMerged(Event):
+    """Two resident records are one person: the old id redirects to the new one."""
+
+    resident_id: str = Field(description="The id that is no longer used.")
+    into: str = Field(description="The id that stays.")
+    revision: int = Field(ge=1, description="Counts the statements about this resident.")
+
+
+class NoticeRaised(Event):
+    """Somebody is to be told something; number and link only, no personal data."""
+
+    notice_id: str = Field(description="One per (event, recipient): the same event again has the same id.")
+    recipient: str = Field(description="`user:<id>` or `hospital:<id>:<role>`.")
+    kind: str = Field(description="What happened, e.g. consult-submitted.")
+    number: str = Field(description="The consult's number.")
+    link: str = Field(description="Path below the portal.")
+    raised_at: datetime = Field(description="UTC.")
+
+
+class AuditRecorded(Event):
+    """Who did what to which study or consult, and whether it was allowed (PS3.15 A.5)."""
+
+    audit_id: str = Field(description="Unique; the same record again has the same id.")
+    service: str = Field(description="The service that saw it.")
+    action: Literal[
+        "search",
+        "view",
+        "store",
+        "sign-in",
+        "sign-out",
+        "apply",
+        "accept",
+        "reject",
+        "issue",
+        "withdraw",
+        "acknowledge",
+    ] = Field(description="What was done.")
+    outcome: Literal["success", "denied", "failed"] = Field(description="Whether it happened.")
+    reason: str = Field(default="", description="Why it was denied or failed; the rule's name.")
+    user: str = Field(description="User id, or the calling agent's principal.")
+    hospital: str = Field(default="", description="The user's hospital.")
+    study_uid: Uid | None = Field(default=None, description="Study Instance UID, where it concerns one.")
+    holder: str | None = Field(default=None, description="The study's holder.")
+    consult_id: str | None = Field(default=None, description="The consult, where it concerns one.")
+    count: int = Field(default=1, ge=0, description="Instances or rows concerned.")
+    at: datetime = Field(description="UTC.")

@@ -1,0 +1,1 @@
+"""index: see model.py for the formats."""

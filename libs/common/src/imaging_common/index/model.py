@@ -1,0 +1,126 @@
+"""The read model of the region's index: documents of MongoDB database `index`. Only the indexer writes them.
+
+Collections: `studies` (`_id` = `<holder>/<study>`), `series` (`_id` = `<holder>/<study>/<series>`), `instances`
+(`_id` = `<holder>/<study>/<sop>`), `events` (the outbox), `meta` (epoch).
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imaging_common.events.base import Version
+
+
+class PersonName(BaseModel):
+    """A PN value's component groups (PS3.5 §6.2.1) and what a search compares."""
+
+    alphabetic: str = ""
+    ideographic: str = ""
+    phonetic: str = ""
+    search: list[str] = []
+    """Folded forms: lower case, Han as written, pinyin with and without spaces."""
+
+
+class Patient(BaseModel):
+    """The person as the holder knows them."""
+
+    id: str = ""
+    issuer: str = ""
+    name: PersonName = PersonName()
+    birth_date: str = ""
+    sex: str = ""
+
+
+class StudyDocument(BaseModel):
+    """One study at one holder."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str = Field(alias="_id")
+    study_uid: str
+    holder: str
+    tier: Literal["distributed", "central", "cache"] = "central"
+    version: Version
+    patient: Patient = Patient()
+    resident_id: str | None = None
+    study_date: str = ""
+    study_time: str = ""
+    study_id: str = ""
+    accession: str = ""
+    description: str = ""
+    referring_physician: PersonName = PersonName()
+    modalities: list[str] = []
+    body_parts: list[str] = []
+    series_count: int = 0
+    instance_count: int = 0
+    announced_count: int = 0
+    stored_count: int = 0
+    announced: bool = False
+    settled: bool = False
+    settled_basis: str | None = None
+    stored: bool = False
+    rejected: list[dict[str, str]] = []
+    conflicts: int = 0
+    updated_at: datetime
+
+
+class SeriesDocument(BaseModel):
+    """One series at one holder."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str = Field(alias="_id")
+    study_uid: str
+    series_uid: str
+    holder: str
+    modality: str = ""
+    series_number: int | None = None
+    description: str = ""
+    body_part: str = ""
+    station: str = ""
+    series_date: str = ""
+    series_time: str = ""
+    instance_count: int = 0
+
+
+class Location(BaseModel):
+    """Where an instance's bytes lie: fields as in `imaging_common.objects.model.StoredInstance`."""
+
+    bucket: Literal["staging", "archive", "cache"]
+    key: str
+    encoding: Literal["original", "htj2k"]
+    offset: int
+    length: int
+    original_length: int
+    frames: list[list[tuple[int, int]]] = []
+    frame_transfer_syntax_uid: str | None = None
+    native_frame_length: int | None = None
+    head_length: int = 0
+    tail_length: int = 0
+    swapped: bool = False
+    signed: bool = False
+
+
+class InstanceDocument(BaseModel):
+    """One instance at one holder. `header` is its DICOM JSON (PS3.18 F) as UTF-8 bytes, ready to be joined."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str = Field(alias="_id")
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    holder: str
+    instance_number: int | None = None
+    transfer_syntax_uid: str
+    sha256: str
+    pixel_sha256: str | None = None
+    location: Location
+    header: bytes
+
+    @classmethod
+    def from_mongo(cls, document: dict[str, Any]) -> "InstanceDocument":
+        """Build from a MongoDB document."""
+        return cls.model_validate(document)

@@ -1,0 +1,1 @@
+"""objects: see model.py for the formats."""

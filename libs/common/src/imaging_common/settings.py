@@ -1,0 +1,26 @@
+"""The settings that every service has; each service derives its own class with its environment prefix."""
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+
+class ServiceSettings(BaseSettings):
+    """Read from the environment with the service's name as prefix (`INDEXER_KAFKA_BOOTSTRAP`)."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    kafka_username: str = ""
+    """Empty: no SASL (unit tests only)."""
+    kafka_password: SecretStr = SecretStr("")
+    mongo_url: str = "mongodb://127.0.0.1:27017"
+    minio_endpoint: str = "127.0.0.1:9000"
+    minio_access_key: str = ""
+    minio_secret_key: SecretStr = SecretStr("")
+    minio_secure: bool = False
+    oidc_issuer: str = ""
+    """Issuer of the tokens that are accepted, e.g. `https://id.example/realms/region`."""
+    oidc_audience: str = "imaging-cloud"
+    otlp_endpoint: str = ""
+    """OTLP/HTTP base address, e.g. `http://collector:4318`; empty: traces are not exported."""
+    log_level: str = "INFO"

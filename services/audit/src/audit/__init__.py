@@ -1,0 +1,1 @@
+"""audit service of the regional imaging cloud."""

@@ -1,0 +1,1 @@
+"""consult service of the regional imaging cloud."""

@@ -1,0 +1,1 @@
+"""dicom-ingest service of the regional imaging cloud."""

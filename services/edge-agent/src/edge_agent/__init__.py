@@ -1,0 +1,1 @@
+"""edge-agent service of the regional imaging cloud."""

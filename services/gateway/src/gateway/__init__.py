@@ -1,0 +1,1 @@
+"""gateway service of the regional imaging cloud."""

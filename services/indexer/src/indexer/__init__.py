@@ -1,0 +1,1 @@
+"""indexer service of the regional imaging cloud."""

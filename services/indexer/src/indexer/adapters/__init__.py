@@ -1,0 +1,1 @@
+"""Adapters: the ports of this service on the real servers."""

@@ -1,0 +1,1 @@
+"""notification service of the regional imaging cloud."""

@@ -1,0 +1,1 @@
+"""object-writer service of the regional imaging cloud."""
