@@ -38,9 +38,7 @@ def test_grant_opens_only_its_holder_when_another_holds_the_same_uid() -> None:
     assert not decide(subject("tertiary", {"expert"}, (GRANT,)), Action.VIEW, SAME_UID_ELSEWHERE).allowed
 
 
-@pytest.mark.parametrize(
-    "role", ["coordinator", "hospital-operator", "region-operator", "auditor", "edge-agent"]
-)
+@pytest.mark.parametrize("role", ["coordinator", "hospital-operator", "region-operator", "auditor", "edge-agent"])
 def test_nobody_sees_images_when_the_role_is_not_a_reader(role: str) -> None:
     assert not decide(subject("community", {role}, (GRANT,)), Action.VIEW, STUDY).allowed
 

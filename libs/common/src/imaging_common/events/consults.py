@@ -26,9 +26,7 @@ class ConsultEvent(Event):
     applicant_hospital: HospitalId = Field(description="The applicant's hospital.")
     consultant_hospital: HospitalId = Field(description="The hospital that is asked.")
     expert: str | None = Field(default=None, description="User id of the expert, once there is one.")
-    studies: list[StudyReference] = Field(
-        description="The case's studies; access to them goes with the case."
-    )
+    studies: list[StudyReference] = Field(description="The case's studies; access to them goes with the case.")
     urgency: str = Field(default="routine", description="routine, urgent or emergency.")
     at: datetime = Field(description="When, UTC; never decides order.")
 

@@ -21,12 +21,8 @@ class StudyAvailable(Event):
 
     study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
     announcement: int = Field(ge=1, description="Counts this hospital's announcements of this study.")
-    basis: Literal["quiet", "mpps", "notice", "pacs"] = Field(
-        description="What made the agent call it settled."
-    )
-    instances: list[ManifestEntry] = Field(
-        description="Every instance acknowledged so far, in order of arrival."
-    )
+    basis: Literal["quiet", "mpps", "notice", "pacs"] = Field(description="What made the agent call it settled.")
+    instances: list[ManifestEntry] = Field(description="Every instance acknowledged so far, in order of arrival.")
     announced_at: datetime = Field(description="When the agent announced it, UTC.")
 
 
@@ -65,6 +61,4 @@ class BatchStored(Event):
 
     hospital: HospitalId = Field(description="The hospital that sent them.")
     study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
-    instances: list[ManifestEntry] = Field(
-        description="The instances that the archive can give back byte for byte."
-    )
+    instances: list[ManifestEntry] = Field(description="The instances that the archive can give back byte for byte.")

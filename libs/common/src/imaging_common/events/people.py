@@ -16,13 +16,9 @@ class HospitalRegistered(Event):
     revision: int = Field(ge=1, description="Counts the registrations of this hospital.")
     name_zh: str = Field(description="Name in Chinese.")
     name_en: str = Field(description="Name in English.")
-    level: Literal["community", "secondary", "tertiary", "outside"] = Field(
-        description="Level of the hospital."
-    )
+    level: Literal["community", "secondary", "tertiary", "outside"] = Field(description="Level of the hospital.")
     tier: Literal["distributed", "central"] = Field(description="Where its images lie.")
-    compression: Literal["htj2k", "keep"] = Field(
-        default="htj2k", description="What archive packs do with pixels."
-    )
+    compression: Literal["htj2k", "keep"] = Field(default="htj2k", description="What archive packs do with pixels.")
 
 
 class PatientLinked(Event):

@@ -15,15 +15,11 @@ class InstancesReceived(Event):
 
     hospital: HospitalId = Field(description="The hospital whose credentials stored it.")
     study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
-    batch_id: Sha256 = Field(
-        description="Digest over the instances' digests: the same batch again has the same id."
-    )
+    batch_id: Sha256 = Field(description="Digest over the instances' digests: the same batch again has the same id.")
     manifest_key: str = Field(description="Key of the batch's manifest in the bucket `staging`.")
     instance_count: int = Field(ge=1, description="Instances in the batch.")
     byte_count: int = Field(ge=1, description="Bytes of the batch.")
-    has_edge: bool = Field(
-        description="False: no edge agent announces this study, so a quiet timer settles it."
-    )
+    has_edge: bool = Field(description="False: no edge agent announces this study, so a quiet timer settles it.")
 
 
 class InstancesStored(Event):
@@ -42,9 +38,7 @@ class InstancesEvicted(Event):
 
     hospital: HospitalId = Field(description="The holder.")
     study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
-    sop_instance_uids: list[Uid] = Field(
-        description="SOP Instance UIDs (0008,0018) that are no longer cached."
-    )
+    sop_instance_uids: list[Uid] = Field(description="SOP Instance UIDs (0008,0018) that are no longer cached.")
 
 
 class InstancesLocated(Event):
@@ -64,9 +58,7 @@ class StudyChanged(Event):
     version: Version = Field(description="Orders the statements about this (study, holder).")
     tier: Literal["distributed", "central", "cache"] = Field(description="Where the pixels lie.")
     announced: bool = Field(description="The hospital has said what belongs to the study.")
-    settled: bool = Field(
-        description="The study is quiet and all that was announced has arrived or is accounted for."
-    )
+    settled: bool = Field(description="The study is quiet and all that was announced has arrived or is accounted for.")
     settled_basis: str | None = Field(default=None, description="What says so: quiet, mpps, notice, pacs.")
     stored: bool = Field(description="Every instance lies in the archive, verified.")
     series_count: int = Field(ge=0, description="Series known.")

@@ -1,7 +1,9 @@
 """The read model of the region's index: documents of MongoDB database `index`. Only the indexer writes them.
 
 Collections: `studies` (`_id` = `<holder>/<study>`), `series` (`_id` = `<holder>/<study>/<series>`), `instances`
-(`_id` = `<holder>/<study>/<sop>`), `events` (the outbox), `meta` (epoch).
+(`_id` = `<holder>/<study>/<sop>`), `instance_versions` and `conflicts` (`_id` = `<holder>/<study>/<sop>/<sha256>`),
+`announcements` (`_id` = `<holder>/<study>`), `manifests` (`_id` = `<bucket>/<key>`: what was indexed), `hospitals`
+(policies), `events` (the outbox), `meta` (epoch).
 """
 
 from datetime import datetime
@@ -82,6 +84,9 @@ class SeriesDocument(BaseModel):
     series_date: str = ""
     series_time: str = ""
     instance_count: int = 0
+    stored_count: int = 0
+    study_key: str = ""
+    """`<holder>/<study>`: the `_id` of its study."""
 
 
 class Location(BaseModel):
@@ -118,7 +123,14 @@ class InstanceDocument(BaseModel):
     sha256: str
     pixel_sha256: str | None = None
     location: Location
-    header: bytes
+    header: bytes = b""
+    study_key: str = ""
+    """`<holder>/<study>`: the `_id` of its study."""
+    series_key: str = ""
+    """`<holder>/<study>/<series>`: the `_id` of its series."""
+    digests: list[str] = []
+    """Every SHA-256 under which this UID arrived: the served one, corrected ones, conflicting ones."""
+    has_edge: bool = True
 
     @classmethod
     def from_mongo(cls, document: dict[str, Any]) -> "InstanceDocument":

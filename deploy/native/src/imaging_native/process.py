@@ -1,0 +1,153 @@
+"""One local process: started in a group of its own, its output in a file, ended for sure."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+import httpx
+
+START_DEADLINE_SECONDS = 90.0
+STOP_DEADLINE_SECONDS = 15.0
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class StartFailed(Exception):
+    """A process ended or was not ready in time; the text ends with the tail of its log."""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class LocalProcess:
+    """A server or service; `ready` is asked until it no longer raises."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        folder: Path,
+        ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.name = name
+        self.log_path = folder / f"{name}.log"
+        self._command = list(command)
+        self._env = dict(env)
+        self._folder = folder
+        self._ready = ready
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._popen.pid if self._popen is not None and self._popen.poll() is None else None
+
+    def launch(self) -> None:
+        """Start without waiting."""
+        with self.log_path.open("ab") as log:
+            self._popen = subprocess.Popen(
+                self._command,
+                env={**os.environ, **self._env},
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    async def wait_ready(self) -> None:
+        """Wait until it is ready.
+
+        Raises
+        ------
+        StartFailed
+            It ended, or the deadline passed.
+        """
+        last: Exception | None = None
+        try:
+            async with asyncio.timeout(START_DEADLINE_SECONDS):
+                while True:
+                    if self.pid is None:
+                        raise StartFailed(f"{self.name} ended while starting:\n{self.log_tail()}")
+                    try:
+                        await self._ready()
+                        return
+                    except StartFailed:
+                        raise
+                    except Exception as error:
+                        last = error
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise StartFailed(
+                f"{self.name} was not ready after {START_DEADLINE_SECONDS:.0f} s ({last!r}):\n{self.log_tail()}"
+            ) from error
+
+    async def start(self) -> None:
+        """Start, and wait until it is ready."""
+        self.launch()
+        await self.wait_ready()
+
+    async def stop(self) -> None:
+        """SIGTERM to its group, SIGKILL after a while."""
+        if self._popen is None:
+            return
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_DEADLINE_SECONDS):
+                while self._popen.poll() is None:  # noqa: ASYNC110  (a process has no event to wait for)
+                    await asyncio.sleep(0.05)
+        self._signal(signal.SIGKILL)
+        self._popen.wait(timeout=10)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, at once."""
+        if self._popen is not None:
+            self._signal(signal.SIGKILL)
+            self._popen.wait(timeout=10)
+
+    def log_tail(self, characters: int = 3000) -> str:
+        """The end of its log."""
+        return self.log_path.read_text(errors="replace")[-characters:] if self.log_path.exists() else ""
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._popen is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, number)
+
+
+def http_ready(url: str) -> Callable[[], Awaitable[None]]:
+    """Ready when `url` answers below 400."""
+
+    async def check() -> None:
+        async with httpx.AsyncClient(timeout=3) as client:
+            answer = await client.get(url)
+        if answer.status_code >= 400:
+            raise RuntimeError(f"status {answer.status_code}: {answer.text[:300]}")
+
+    return check
+
+
+def port_ready(port: int) -> Callable[[], Awaitable[None]]:
+    """Ready when the port accepts a connection."""
+
+    async def check() -> None:
+        _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 2)
+        writer.close()
+
+    return check

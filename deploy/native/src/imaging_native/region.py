@@ -1,0 +1,244 @@
+"""A region with two hospitals as local processes: servers, services, their users and addresses."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from imaging_native import topics
+from imaging_native.fetch import Installed, fetch_all
+from imaging_native.process import LocalProcess, free_port, http_ready
+from imaging_native.servers import DATABASES, Kafka, Keycloak, MinioServer, MongoDb, kafka_principals
+
+HOSPITALS: dict[str, dict[str, str]] = {
+    "community": {"name_zh": "塘桥社区卫生服务中心", "name_en": "Tangqiao Community Hospital", "level": "community"},
+    "secondary": {"name_zh": "第一人民医院", "name_en": "First People's Hospital", "level": "secondary"},
+}
+ORGANISATION = "residents"
+USERS: dict[str, tuple[str, str, list[str]]] = {
+    "doctor.community": ("DOCTOR_PASSWORD", "community", ["doctor"]),
+    "expert.secondary": ("EXPERT_PASSWORD", "secondary", ["doctor", "expert"]),
+    "auditor.region": ("AUDITOR_PASSWORD", "", ["auditor"]),
+    "operator.region": ("OPERATOR_PASSWORD", "", ["region-operator"]),
+}
+EDGES = [f"edge-agent-{hospital}" for hospital in HOSPITALS]
+ALL_SERVICES = [*topics.SERVICES, *EDGES]
+DEMO_QUIET_SECONDS = "2"
+"""Short, so that the story does not wait for a study to be called settled."""
+
+
+class Region:
+    """`async with Region() as region`: everything runs and is ready; on leaving every process has ended."""
+
+    def __init__(
+        self,
+        *,
+        services: Iterable[str] = ALL_SERVICES,
+        gateways: int = 1,
+        otlp_endpoint: str = "",
+        keycloak: bool = True,
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="region-"))
+        self._service_names = list(services)
+        self._with_keycloak = keycloak
+        self._otlp_endpoint = otlp_endpoint
+        installed: Installed = fetch_all()
+        self._installed = installed
+        self.kafka = Kafka(installed, self.folder, kafka_principals(list(HOSPITALS), [ORGANISATION]))
+        self.mongodb = MongoDb(installed, self.folder)
+        self.minio = MinioServer(installed, self.folder)
+        self.keycloak = Keycloak(installed, self.folder)
+        self._ports = {name: free_port() for name in ALL_SERVICES}
+        self._dimse_ports = {hospital: free_port() for hospital in HOSPITALS}
+        self._secrets = {f"edge-{hospital}": secrets.token_urlsafe(24) for hospital in HOSPITALS}
+        self._secrets |= {"portal": secrets.token_urlsafe(24), "session": secrets.token_urlsafe(32)}
+        self._user_passwords = {user: secrets.token_urlsafe(9) for user in USERS}
+        self._second_gateways = [free_port() for _ in range(gateways - 1)]
+        self.processes: dict[str, LocalProcess] = {}
+
+    @property
+    def portal(self) -> str:
+        """The portal's address."""
+        return self.url("gateway")
+
+    def url(self, service: str) -> str:
+        """A service's HTTP address."""
+        return f"http://127.0.0.1:{self._ports[service]}"
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Addresses, users, Kafka credentials and process ids: what `REGION_STATE` gets."""
+        access, secret = self.minio.credentials["root-user"]
+        return {
+            "portal": self.portal,
+            "gateways": [self.portal, *(f"http://127.0.0.1:{port}" for port in self._second_gateways)],
+            "keycloak": self.keycloak.url,
+            "issuer": self.keycloak.issuer,
+            "kafka": {"bootstrap": self.kafka.bootstrap, "users": self.kafka.passwords},
+            "users": {
+                user: {"password": self._user_passwords[user], "hospital": hospital, "roles": roles}
+                for user, (_, hospital, roles) in USERS.items()
+            },
+            "edges": {
+                hospital: {
+                    "ae_title": hospital.upper(),
+                    "dimse_port": self._dimse_ports[hospital],
+                    "http": self.url(f"edge-agent-{hospital}"),
+                    "client_id": f"edge-{hospital}",
+                    "client_secret": self._secrets[f"edge-{hospital}"],
+                }
+                for hospital in HOSPITALS
+            },
+            "ingest": self.url("dicom-ingest"),
+            "consult": self.url("consult"),
+            "audit": self.url("audit"),
+            "mongo": {"url": self.mongodb.url("root"), "urls": {name: self.mongodb.url(name) for name in DATABASES}},
+            "minio": {"endpoint": self.minio.endpoint, "access_key": access, "secret_key": secret},
+            "pids": {name: process.pid for name, process in self.processes.items()},
+            "folder": str(self.folder),
+        }
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        servers = [self.kafka.process, self.mongodb.process, self.minio.process]
+        starts = [self.kafka.start(), self.mongodb.start(), self.minio.start()]
+        if self._with_keycloak:
+            servers.append(self.keycloak.process)
+            starts.append(self.keycloak.start(self._realm_variables()))
+        self.processes |= {process.name: process for process in servers}
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for start in starts:
+                group.create_task(start)
+        print(f"servers ready after {time.monotonic() - started:.1f} s", flush=True)
+        plan = topics.plan(topics.load_specifications(), list(HOSPITALS), [ORGANISATION])
+        await topics.apply_async(self.kafka.bootstrap, self.kafka.passwords["admin"], *plan)
+        started = time.monotonic()
+        for name in self._service_names:
+            self._add(name, self._ports[name])
+        for number, port in enumerate(self._second_gateways, start=2):
+            self._add("gateway", port, f"gateway-{number}")
+        services = [p for p in self.processes.values() if p not in servers]
+        for process in services:
+            process.launch()
+        async with asyncio.TaskGroup() as group:
+            for process in services:
+                group.create_task(process.wait_ready())
+        if services:
+            print(f"{len(services)} services ready after {time.monotonic() - started:.1f} s", flush=True)
+
+    async def _stop(self) -> None:
+        servers = {"kafka", "mongodb", "minio", "keycloak"}
+        services = [process for name, process in self.processes.items() if name not in servers]
+        await asyncio.gather(*(process.stop() for process in services), return_exceptions=True)
+        rest = [process for name, process in self.processes.items() if name in servers]
+        await asyncio.gather(*(process.stop() for process in rest), return_exceptions=True)
+        if logs := os.environ.get("REGION_LOGS"):
+            await asyncio.to_thread(self._keep_logs, Path(logs))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _keep_logs(self, target: Path) -> None:
+        target.mkdir(parents=True, exist_ok=True)
+        for log in self.folder.glob("*.log"):
+            shutil.copy(log, target / log.name)
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL a process by its name."""
+        self.processes[name].kill()
+
+    async def restart(self, name: str) -> None:
+        """Start a process again that was killed, at the same ports and with the same data."""
+        await self.processes[name].start()
+
+    def _add(self, service: str, port: int, name: str | None = None) -> None:
+        package = "edge_agent" if service.startswith("edge-agent-") else service.replace("-", "_")
+        prefix = package.upper() + "_"
+        settings = {**self._common(service, port), **self._own(service)}
+        self.processes[name or service] = LocalProcess(
+            name or service,
+            [sys.executable, "-m", package],
+            {prefix + key.upper(): value for key, value in settings.items()},
+            self.folder,
+            http_ready(f"http://127.0.0.1:{port}/health/ready"),
+        )
+
+    def _common(self, service: str, port: int) -> dict[str, str]:
+        edge = service.startswith("edge-agent-")
+        principal = service.replace("edge-agent-", "edge-") if edge else service
+        common = {
+            "http_port": str(port),
+            "kafka_bootstrap": self.kafka.edge_bootstrap if edge else self.kafka.bootstrap,
+            "kafka_username": principal,
+            "kafka_password": self.kafka.passwords[principal],
+            "oidc_issuer": self.keycloak.issuer,
+            "otlp_endpoint": self._otlp_endpoint,
+        }
+        if service in DATABASES:
+            common["mongo_url"] = self.mongodb.url(service)
+        if service in self.minio.credentials:
+            access, secret = self.minio.credentials[service]
+            common |= {
+                "minio_endpoint": self.minio.endpoint,
+                "minio_access_key": access,
+                "minio_secret_key": secret,
+            }
+        return common
+
+    def _own(self, service: str) -> dict[str, str]:
+        if service.startswith("edge-agent-"):
+            hospital = service.removeprefix("edge-agent-")
+            spool = self.folder / f"spool-{hospital}"
+            spool.mkdir(exist_ok=True)
+            return {
+                "hospital": hospital,
+                "ae_title": hospital.upper(),
+                "dimse_port": str(self._dimse_ports[hospital]),
+                "allowed_callers": "*@127.0.0.1",
+                "spool_dir": str(spool),
+                "quiet_seconds": DEMO_QUIET_SECONDS,
+                "ingest_url": self.url("dicom-ingest"),
+                "oidc_client_id": f"edge-{hospital}",
+                "oidc_client_secret": self._secrets[f"edge-{hospital}"],
+            }
+        hospitals = [{"hospital": h, "tier": "central", **names} for h, names in HOSPITALS.items()]
+        return {
+            "object-writer": {"seal_quiet_seconds": DEMO_QUIET_SECONDS},
+            "indexer": {"quiet_seconds": DEMO_QUIET_SECONDS},
+            "gateway": {
+                "public_url": self.portal,
+                "oidc_client_id": "portal",
+                "oidc_client_secret": self._secrets["portal"],
+                "session_secret": self._secrets["session"],
+                "consult_url": self.url("consult"),
+                "ohif_dir": str(self._installed.ohif),
+                "hospitals": json.dumps(hospitals, ensure_ascii=False),
+            },
+            "notification": {"organisations": json.dumps([{"id": ORGANISATION, "hospitals": list(HOSPITALS)}])},
+        }.get(service, {})
+
+    def _realm_variables(self) -> dict[str, str]:
+        variables = {variable: self._user_passwords[user] for user, (variable, _, _) in USERS.items()}
+        variables |= {"PORTAL_URL": self.portal, "PORTAL_CLIENT_SECRET": self._secrets["portal"]}
+        for hospital in HOSPITALS:
+            variables[f"EDGE_{hospital.upper()}_CLIENT_SECRET"] = self._secrets[f"edge-{hospital}"]
+        return variables

@@ -1,0 +1,271 @@
+"""Kafka, MongoDB, MinIO and Keycloak as local processes with the region's users."""
+
+import asyncio
+import secrets
+import subprocess
+import time
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import httpx
+from minio import Minio, MinioAdmin
+from minio.credentials.providers import StaticProvider
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from imaging_native import topics
+from imaging_native.fetch import Installed
+from imaging_native.process import LocalProcess, free_port, http_ready, port_ready
+
+DATABASES = {
+    "object-writer": "objects",
+    "indexer": "index",
+    "gateway": "gateway",
+    "consult": "consult",
+    "notification": "notification",
+    "audit": "audit",
+}
+"""Service → the MongoDB database that it owns."""
+BUCKETS = ("staging", "archive", "cache")
+REALM_FILE = Path(__file__).parents[3] / "keycloak" / "realm.json"
+
+
+class Kafka:
+    """One KRaft node with SASL/SCRAM and ACLs."""
+
+    def __init__(self, installed: Installed, folder: Path, principals: list[str]) -> None:
+        self.passwords = {name: secrets.token_urlsafe(18) for name in ("admin", *principals)}
+        self.port, self._edge_port, self._controller_port = free_port(), free_port(), free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.edge_bootstrap = f"127.0.0.1:{self._edge_port}"
+        self._classpath = f"{installed.kafka_libs}/*"
+        self._folder = folder
+        self.process = LocalProcess(
+            "kafka",
+            ["java", "-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-cp", self._classpath, "kafka.Kafka",
+             str(folder / "kafka.properties")],
+            {},
+            folder,
+            port_ready(self.port),
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Format the log folder with the users, and start."""
+        login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "listeners": f"INTERNAL://127.0.0.1:{self.port},EDGE://127.0.0.1:{self._edge_port},"
+            f"CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": f"INTERNAL://127.0.0.1:{self.port},EDGE://127.0.0.1:{self._edge_port}",
+            "listener.security.protocol.map": "INTERNAL:SASL_PLAINTEXT,EDGE:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "INTERNAL",
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-512",
+            "listener.name.internal.scram-sha-512.sasl.jaas.config": login.replace(
+                ";", f' username="admin" password="{self.passwords["admin"]}";'
+            ),
+            "listener.name.edge.scram-sha-512.sasl.jaas.config": login,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:admin;User:ANONYMOUS",
+            "allow.everyone.if.no.acl.found": "false",
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": "0",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "8",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "message.max.bytes": str(8 * 1024 * 1024),
+            "log.dirs": str(self._folder / "kafka"),
+        }
+        path = self._folder / "kafka.properties"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in self.passwords.items()]
+        await asyncio.to_thread(
+            subprocess.run,
+            ["java", "-cp", self._classpath, "kafka.tools.StorageTool", "format", "-t", "5L6g3nShT-eMCtK--X86sw",
+             "-c", str(path), *(word for user in users for word in ("--add-scram", user))],
+            check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        await self.process.start()
+
+
+class MongoDb:
+    """One member of a replica set, with a user per service."""
+
+    def __init__(self, installed: Installed, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self.passwords = {name: secrets.token_urlsafe(18) for name in ("root", *DATABASES)}
+        self.process = LocalProcess(
+            "mongodb",
+            [str(installed.mongod), "--replSet", "rs0", "--port", str(self.port), "--bind_ip", "127.0.0.1", "--dbpath",
+             str(folder / "mongodb"), "--keyFile", str(folder / "mongodb.key"), "--wiredTigerCacheSizeGB", "0.5",
+             "--quiet"],
+            {},
+            folder,
+            port_ready(self.port),
+        )  # fmt: skip
+
+    def url(self, user: str) -> str:
+        """The connection address of a user; all of them live in the database `admin`."""
+        return f"mongodb://{user}:{self.passwords[user]}@127.0.0.1:{self.port}/?replicaSet=rs0&authSource=admin"
+
+    async def start(self) -> None:
+        """Start, initiate the replica set, make the users."""
+        (self._folder / "mongodb").mkdir()
+        key = self._folder / "mongodb.key"
+        key.touch(mode=0o600)
+        key.write_text(secrets.token_urlsafe(64).replace("-", "a").replace("_", "b"))
+        await self.process.start()
+        await asyncio.to_thread(self._set_up)
+
+    def _set_up(self) -> None:
+        address = f"127.0.0.1:{self.port}"
+        with MongoClient[dict[str, Any]](f"mongodb://{address}/?directConnection=true", timeoutMS=60_000) as client:
+            client.admin.command("replSetInitiate", {"_id": "rs0", "members": [{"_id": 0, "host": address}]})
+            _until_primary(client)
+            client.admin.command("createUser", "root", pwd=self.passwords["root"], roles=["root"])
+        with MongoClient[dict[str, Any]](self.url("root"), timeoutMS=30_000) as client:
+            for service, database in DATABASES.items():
+                roles = [{"role": "readWrite", "db": database}]
+                if service == "gateway":
+                    roles.append({"role": "read", "db": "index"})
+                client.admin.command("createUser", service, pwd=self.passwords[service], roles=roles)
+
+
+def _until_primary(client: MongoClient[dict[str, Any]]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if client.admin.command("hello").get("isWritablePrimary"):
+                return
+        except (OperationFailure, PyMongoError):
+            pass
+        time.sleep(0.05)
+    raise RuntimeError("MongoDB did not become primary within 30 s")
+
+
+class MinioServer:
+    """One drive, three buckets, a user per service that needs one."""
+
+    def __init__(self, installed: Installed, folder: Path) -> None:
+        self.port = free_port()
+        self.endpoint = f"127.0.0.1:{self.port}"
+        self._folder = folder
+        self.credentials = {
+            name: (name, secrets.token_urlsafe(24))
+            for name in ("root-user", "dicom-ingest", "object-writer", "indexer", "gateway")
+        }
+        access, secret = self.credentials["root-user"]
+        self.process = LocalProcess(
+            "minio",
+            [str(installed.minio), "server", str(folder / "minio"), "--address", self.endpoint, "--console-address",
+             f"127.0.0.1:{free_port()}", "--quiet"],
+            {"MINIO_ROOT_USER": access, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"},
+            folder,
+            http_ready(f"http://{self.endpoint}/minio/health/live"),
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Start, make buckets and users."""
+        await self.process.start()
+        await asyncio.to_thread(self._set_up)
+
+    def _set_up(self) -> None:
+        access, secret = self.credentials["root-user"]
+        client = Minio(endpoint=self.endpoint, access_key=access, secret_key=secret, secure=False)
+        for bucket in BUCKETS:
+            if not client.bucket_exists(bucket_name=bucket):
+                client.make_bucket(bucket_name=bucket)
+        admin = MinioAdmin(endpoint=self.endpoint, credentials=StaticProvider(access, secret), secure=False)
+        for user, policy in policies().items():
+            admin.user_add(*self.credentials[user])
+            admin.policy_add(user, policy=policy)
+            admin.policy_set(user, user=self.credentials[user][0])
+
+
+def policies() -> dict[str, dict[str, Any]]:
+    """Service → S3 policy: only the object writer deletes."""
+
+    def statement(actions: list[str], buckets: tuple[str, ...]) -> dict[str, Any]:
+        resources = [f"arn:aws:s3:::{b}" for b in buckets] + [f"arn:aws:s3:::{b}/*" for b in buckets]
+        return {"Effect": "Allow", "Action": [f"s3:{action}" for action in actions], "Resource": resources}
+
+    read = ["GetObject", "ListBucket", "GetBucketLocation"]
+    write = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts", "ListBucketMultipartUploads"]
+    rules = {
+        "dicom-ingest": statement([*read, *write], ("staging",)),
+        "object-writer": statement(["*"], BUCKETS),
+        "indexer": statement(read, BUCKETS),
+        "gateway": statement(read, BUCKETS),
+    }
+    return {service: {"Version": "2012-10-17", "Statement": [rule]} for service, rule in rules.items()}
+
+
+class Keycloak:
+    """Keycloak with the realm of `deploy/keycloak/realm.json`, in memory."""
+
+    def __init__(self, installed: Installed, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.issuer = f"{self.url}/realms/region"
+        self._admin_password = secrets.token_urlsafe(18)
+        self.process = LocalProcess(
+            "keycloak",
+            [str(installed.keycloak / "bin" / "kc.sh"), "start-dev"],
+            {
+                "KC_DB": "dev-mem",
+                "KC_CACHE": "local",
+                "KC_HTTP_HOST": "127.0.0.1",
+                "KC_HTTP_PORT": str(self.port),
+                "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
+                "KC_BOOTSTRAP_ADMIN_PASSWORD": self._admin_password,
+                "JAVA_OPTS_APPEND": "-Xmx512m -XX:TieredStopAtLevel=1",
+            },
+            folder,
+            http_ready(f"{self.url}/realms/master"),
+        )
+
+    async def start(self, variables: dict[str, str]) -> None:
+        """Start, and create the realm; `variables` fill its `${…}` places."""
+        await self.process.start()
+        await self.create_realm(variables)
+
+    async def create_realm(self, variables: dict[str, str]) -> None:
+        """Create the realm by the admin API."""
+        realm = Template(REALM_FILE.read_text()).substitute(variables)
+        async with httpx.AsyncClient(base_url=self.url, timeout=60) as client:
+            token = await client.post(
+                "/realms/master/protocol/openid-connect/token",
+                data={
+                    "grant_type": "password",
+                    "client_id": "admin-cli",
+                    "username": "admin",
+                    "password": self._admin_password,
+                },
+            )
+            token.raise_for_status()
+            answer = await client.post(
+                "/admin/realms",
+                content=realm,
+                headers={
+                    "Authorization": f"Bearer {token.json()['access_token']}",
+                    "Content-Type": "application/json",
+                },
+            )
+            if answer.status_code != 201:
+                raise RuntimeError(f"Keycloak refused the realm: {answer.status_code} {answer.text[:500]}")
+
+
+def kafka_principals(hospitals: list[str], organisations: list[str]) -> list[str]:
+    """All Kafka users of a region but `admin`."""
+    return [
+        *topics.SERVICES,
+        *map(topics.edge_principal, hospitals),
+        *map(topics.ehr_principal, organisations),
+    ]

@@ -1,0 +1,29 @@
+"""How a process of this region connects to Kafka: SASL/SCRAM-SHA-512 and short deadlines, for every client alike."""
+
+from typing import Any
+
+from imaging_common.settings import ServiceSettings
+
+REQUEST_TIMEOUT_MS = 15_000
+METADATA_MAX_AGE_MS = 2_000
+MAX_RECORD_BYTES = 7 * 1024 * 1024
+"""A manifest of 30,000 instances fits; the broker's `message.max.bytes` is above it."""
+
+
+def client_options(settings: ServiceSettings, client_id: str) -> dict[str, Any]:
+    """Keyword arguments of an aiokafka client."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap,
+        "client_id": client_id,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "metadata_max_age_ms": METADATA_MAX_AGE_MS,
+        "retry_backoff_ms": 200,
+    }
+    if settings.kafka_username:
+        options |= {
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": settings.kafka_username,
+            "sasl_plain_password": settings.kafka_password.get_secret_value(),
+        }
+    return options

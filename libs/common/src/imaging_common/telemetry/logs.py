@@ -1,0 +1,67 @@
+"""JSON logs on standard output, each line with trace and span id. Fields are keywords; personal data never is one."""
+
+import logging
+import sys
+from typing import Any, cast
+
+import structlog
+from opentelemetry import trace
+
+_QUIET = ("aiokafka", "faststream", "httpx", "httpcore", "pymongo", "urllib3", "asyncio", "pynetdicom", "pydicom")
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """The logger of a module; the event's name is the first argument, everything else a keyword."""
+    return cast("structlog.stdlib.BoundLogger", structlog.get_logger(name))
+
+
+def configure_logs(service: str, level: str) -> None:
+    """Send structlog's and the standard library's records to standard output as JSON lines."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        _add_service(service),
+        _add_trace,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow=())],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _add_stack,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _add_service(service: str) -> Any:
+    def add(_: Any, __: str, record: dict[str, Any]) -> dict[str, Any]:
+        record["service"] = service
+        return record
+
+    return add
+
+
+def _add_trace(_: Any, __: str, record: dict[str, Any]) -> dict[str, Any]:
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        record["trace_id"] = trace.format_trace_id(span.trace_id)
+        record["span_id"] = trace.format_span_id(span.span_id)
+    return record
+
+
+_add_stack = structlog.processors.ExceptionRenderer()

@@ -1,0 +1,1 @@
+"""Helpers for tests of all services; not imported by any service."""

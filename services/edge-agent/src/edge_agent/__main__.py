@@ -1,0 +1,7 @@
+"""Run the edge agent: `python -m edge_agent`."""
+
+from edge_agent.main import build_app
+from edge_agent.settings import Settings
+from imaging_common.http import serve
+
+serve(build_app, Settings())
