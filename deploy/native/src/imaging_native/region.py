@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pymongo import AsyncMongoClient
+
 from imaging_native import topics
 from imaging_native.fetch import Installed, fetch_all
 from imaging_native.process import LocalProcess, free_port, http_ready
@@ -63,6 +65,7 @@ class Region:
         self._user_passwords = {user: secrets.token_urlsafe(9) for user in USERS}
         self._second_gateways = [free_port() for _ in range(gateways - 1)]
         self.processes: dict[str, LocalProcess] = {}
+        self._clients: list[AsyncMongoClient[dict[str, Any]]] = []
 
     @property
     def portal(self) -> str:
@@ -72,6 +75,14 @@ class Region:
     def url(self, service: str) -> str:
         """A service's HTTP address."""
         return f"http://127.0.0.1:{self._ports[service]}"
+
+    def client(self, user: str) -> AsyncMongoClient[dict[str, Any]]:
+        """A MongoDB client with the rights of a service or of `root`; closed with the region."""
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+            self.mongodb.url(user), tz_aware=True, timeoutMS=10_000
+        )
+        self._clients.append(client)
+        return client
 
     @property
     def state(self) -> dict[str, Any]:
@@ -148,6 +159,8 @@ class Region:
             print(f"{len(services)} services ready after {time.monotonic() - started:.1f} s", flush=True)
 
     async def _stop(self) -> None:
+        for client in self._clients:
+            await client.close()
         servers = {"kafka", "mongodb", "minio", "keycloak"}
         services = [process for name, process in self.processes.items() if name not in servers]
         await asyncio.gather(*(process.stop() for process in services), return_exceptions=True)

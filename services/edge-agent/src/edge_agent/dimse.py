@@ -1,4 +1,4 @@
-"""DICOM in: C-STORE and C-ECHO (PS3.7 §9.1.1, §9.1.5). 0x0000 is answered after file, folder and journal are on disk."""
+"""DICOM in: C-STORE and C-ECHO (PS3.7 §9.1.1, §9.1.5). 0x0000 means file, folder and journal are on disk."""
 
 import mmap
 from collections.abc import Callable

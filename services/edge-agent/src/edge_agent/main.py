@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 
@@ -28,15 +27,17 @@ class Receivers:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[asyncio.subprocess.Process] = []
 
     async def keep_running(self) -> None:
         """Watch them until cancelled."""
         try:
             while True:
-                self._processes = [p for p in self._processes if p.poll() is None]
+                self._processes = [p for p in self._processes if p.returncode is None]
                 while len(self._processes) < self._count:
-                    self._processes.append(subprocess.Popen([sys.executable, "-m", "edge_agent.receiver"]))
+                    self._processes.append(
+                        await asyncio.create_subprocess_exec(sys.executable, "-m", "edge_agent.receiver")
+                    )
                 await asyncio.sleep(0.5)
         finally:
             for process in self._processes:
@@ -44,13 +45,13 @@ class Receivers:
 
     async def check(self) -> None:
         """Raise unless all run."""
-        if sum(process.poll() is None for process in self._processes) < self._count:
+        if sum(process.returncode is None for process in self._processes) < self._count:
             raise RuntimeError("a receiving process is not running")
 
 
 def build_app() -> FastAPI:
     """The agent's application."""
-    settings = Settings()  # type: ignore[call-arg]
+    settings = Settings()
     setup_telemetry(SERVICE, settings)
     settings.spool_dir.mkdir(parents=True, exist_ok=True)
     journal = Journal(settings.spool_dir / JOURNAL_FILE)

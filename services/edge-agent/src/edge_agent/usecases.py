@@ -137,4 +137,5 @@ class EdgeAgent:
 
 
 def _links(batch: list[SpooledInstance]) -> list[Any]:
-    return [link_to(i.traceparent) for i in batch[1:] if i.traceparent and i.traceparent != batch[0].traceparent]
+    links = (link_to(i.traceparent) for i in batch[1:] if i.traceparent != batch[0].traceparent)
+    return [link for link in links if link is not None]

@@ -44,7 +44,7 @@ def build_app(settings: IndexerSettings | None = None) -> FastAPI:
     setup_telemetry(SERVICE, settings)
     client = connect(settings)
     outbox = Outbox(client[settings.database])
-    index = MongoIndex(client, outbox, epoch=settings.epoch)
+    index = MongoIndex(client, client[settings.database], outbox, epoch=settings.epoch)
     store = MinioObjectStore(settings)
     index_manifest = IndexManifest(index, settings.quiet_seconds)
     index_object = IndexObject(index, store, index_manifest)

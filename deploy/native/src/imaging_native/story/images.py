@@ -66,9 +66,9 @@ class ImageScene:
 
     async def send(self) -> str:
         """Send all with DCMTK's `dcmsend`, the samples one a call; count them in the edge agent's journal."""
-        await self._dcmsend(self.ct.files)
+        await self.dcmsend(self.ct.files)
         for path in sample_files():
-            await self._dcmsend([path])
+            await self.dcmsend([path])
         expected = self._slices + len(sample_files())
         for study_uid in self._studies:
             answer = await self._agent.get("/journal", params={"study": study_uid})
@@ -78,7 +78,8 @@ class ImageScene:
             raise AssertionError(f"{expected} instances sent, {len(self._journal)} in the edge agent's journal")
         return f"{expected} instances acknowledged and in the journal"
 
-    async def _dcmsend(self, files: tuple[Path, ...] | list[Path]) -> None:
+    async def dcmsend(self, files: tuple[Path, ...] | list[Path]) -> None:
+        """Send files over one association; raises when `dcmsend` says that it failed."""
         command = shutil.which("dcmsend") or "dcmsend"
         process = await asyncio.create_subprocess_exec(
             command,

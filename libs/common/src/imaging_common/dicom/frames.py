@@ -1,5 +1,6 @@
 """Where each frame's bytes lie inside a Part 10 file (PS3.5 §8, §A.4)."""
 
+import itertools
 import struct
 
 from pydicom import Dataset
@@ -64,7 +65,7 @@ def encapsulated_frames(data: memoryview, header: Dataset, pixels: PixelElement)
     if any(offset not in starts for offset in offsets):
         return []
     bounds = [starts[offset] for offset in offsets] + [len(fragments)]
-    return [fragments[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [fragments[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def _offsets(data: memoryview, header: Dataset, start: int, length: int) -> list[int]:

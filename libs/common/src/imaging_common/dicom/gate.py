@@ -7,8 +7,6 @@ elements and inflated size. Values are never copied but for the header's small o
 
 import hashlib
 import mmap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,22 +105,16 @@ def check_instance(
     RejectedInstance
         The file breaks a rule; `reason_code` names it.
     """
-    if isinstance(source, Path):
-        with _mapped(source) as data:
-            return _check(data, with_header, with_digests, inflate_limit)
-    return _check(memoryview(source), with_header, with_digests, inflate_limit)
+    data = _mapped(source) if isinstance(source, Path) else memoryview(source)
+    return _check(data, with_header, with_digests, inflate_limit)
 
 
-@contextmanager
-def _mapped(path: Path) -> Iterator[memoryview]:
+def _mapped(path: Path) -> memoryview:
+    """The file without reading it; unmapped when the last view goes, an error's traceback may hold one for a while."""
     if not path.stat().st_size:
         raise RejectedInstance("not-dicom", "the file is empty")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapping:
-        view = memoryview(mapping)
-        try:
-            yield view
-        finally:
-            view.release()
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _check(file: memoryview, with_header: bool, with_digests: bool, inflate_limit: int) -> CheckedInstance:

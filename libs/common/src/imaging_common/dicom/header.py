@@ -140,7 +140,8 @@ def _texts(vr: str, text: str) -> list[Any]:
     convert = _CONVERT.get(vr)
     if convert is None:
         return [part or None for part in parts]
-    return [convert(part) if part else None for part in parts]
+    values = [convert(part) if part else None for part in parts]
+    return [] if values == [None] else values
 
 
 def _person_name(text: str) -> dict[str, str] | None:

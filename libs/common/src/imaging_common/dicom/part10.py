@@ -21,7 +21,17 @@ _LENGTH = struct.Struct("<L")
 _LONG = (b"OB", b"OW", b"UN", b"UT", b"SQ", b"OF", b"UC", b"UR")
 _MAX_META = 1 << 20
 # The preamble may belong to a second format (PS3.10 §7.1): TIFF is meant, programs and pages are not.
-_FOREIGN = (b"MZ", b"\x7fELF", b"#!", b"<", b"PK\x03\x04", b"%PDF", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+_FOREIGN = (
+    b"MZ",
+    b"\x7fELF",
+    b"#!",
+    b"<",
+    b"PK\x03\x04",
+    b"%PDF",
+    b"\xfe\xed\xfa",
+    b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+)
 IMPLEMENTATION_CLASS_UID = "2.25.209874021183726540117430127683351482114"
 IMPLEMENTATION_VERSION = "IMAGING_CLOUD"
 
@@ -111,7 +121,9 @@ def inflate(data: Buffer, limit: int = INFLATE_LIMIT) -> bytes:
         raise RejectedInstance("inflates-too-large", f"the data set inflates to more than {limit} bytes")
     if not stream.eof:
         raise RejectedInstance("truncated", "the deflated data set ends early")
-    if stream.unused_data.strip(b"\0"):
+    rest = stream.unused_data
+    # some writers add a trailer as of gzip (RFC 1952 §2.3.1: CRC-32 and size)
+    if rest.strip(b"\0") and rest != struct.pack("<LL", zlib.crc32(inflated), len(inflated)):
         raise RejectedInstance("trailing-bytes", "bytes follow the deflated data set")
     return inflated
 

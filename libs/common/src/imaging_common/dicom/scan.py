@@ -146,6 +146,8 @@ class _Walk:
         if length != UNDEFINED:
             if length > end - pos:
                 raise _truncated()
+            if vr == "UN" and not codec.implicit and known_vr(tag) == "SQ":
+                return self._unknown(tag, pos, length, depth)
             if vr != "SQ":
                 return Element(tag, vr, pos, length)
             items, _ = self._items(pos, pos + length, codec, depth, delimited=False)
@@ -159,6 +161,16 @@ class _Walk:
         inner = codec if vr == "SQ" else _CODECS[IMPLICIT_LE]
         items, after = self._items(pos, end, inner, depth, delimited=True)
         return Element(tag, "SQ", pos, after - pos, items)
+
+    def _unknown(self, tag: int, pos: int, length: int, depth: int) -> Element:
+        """A public sequence from a sender that did not know it (PS3.5 §6.2.2): opaque when it does not parse."""
+        try:
+            items, _ = self._items(pos, pos + length, _CODECS[IMPLICIT_LE], depth, delimited=False)
+        except RejectedInstance as error:
+            if error.reason_code in ("nested-too-deep", "too-many-elements"):
+                raise
+            return Element(tag, "UN", pos, length)
+        return Element(tag, "SQ", pos, length, items)
 
     def _items(
         self, pos: int, end: int, codec: _Codec, depth: int, *, delimited: bool

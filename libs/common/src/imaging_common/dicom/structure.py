@@ -55,7 +55,7 @@ class Walker:
         found = Structure()
         position, end = start, len(self._data)
         while position < end:
-            tag, vr, length, value = self._header(position, end, self._explicit)
+            tag, vr, length, value = self.header(position, end, self._explicit)
             found.elements += 1
             if tag in PIXEL_TAGS:
                 found.pixels = PixelElement(tag, position, value, length)
@@ -66,14 +66,13 @@ class Walker:
                 else:
                     position = self._past(value, length, end)
             else:
-                position = self._value(vr, length, value, end, 1, self._explicit)
+                position = self.past_value(vr, length, value, end, 1, self._explicit)
         return found
 
-    def _header(self, position: int, end: int, explicit: bool) -> tuple[int, bytes, int, int]:
+    def header(self, position: int, end: int, explicit: bool) -> tuple[int, bytes, int, int]:
+        """Tag, VR, value length and value position of the element at `position`."""
         if position + 8 > end:
-            raise RejectedInstance(
-                "truncated", f"the file ends within an element, {end - position} bytes after its start"
-            )
+            raise RejectedInstance("truncated", f"the file ends {end - position} bytes into an element")
         group, element = self._tag(self._data, position)
         tag = (group << 16) | element
         if not explicit or group == 0xFFFE:
@@ -87,7 +86,8 @@ class Walker:
             raise RejectedInstance("malformed", f"element {tag:08X} has no valid VR")
         return tag, vr, self._u16(self._data, position + 6)[0], position + 8
 
-    def _value(self, vr: bytes, length: int, value: int, end: int, depth: int, explicit: bool) -> int:
+    def past_value(self, vr: bytes, length: int, value: int, end: int, depth: int, explicit: bool) -> int:
+        """The position after an element's value, walked through where it is a sequence."""
         if length == UNDEFINED:
             return self._sequence(value, end, depth, explicit and vr != b"UN")
         past = self._past(value, length, end)
@@ -105,7 +105,7 @@ class Walker:
         """A sequence of undefined length; returns the position after its delimiter."""
         _too_deep(depth)
         while True:
-            tag, _, length, value = self._header(position, end, explicit)
+            tag, _, length, value = self.header(position, end, explicit)
             if tag == SEQUENCE_END:
                 return value
             if tag != ITEM:
@@ -116,7 +116,7 @@ class Walker:
         """The items of a sequence of defined length."""
         _too_deep(depth)
         while position < end:
-            tag, _, length, value = self._header(position, end, explicit)
+            tag, _, length, value = self.header(position, end, explicit)
             if tag != ITEM:
                 raise RejectedInstance("malformed", f"a sequence holds element {tag:08X} where an item should be")
             position = self._item(length, value, end, depth, explicit)
@@ -125,10 +125,10 @@ class Walker:
         until = end if length == UNDEFINED else self._past(value, length, end)
         position = value
         while position < until:
-            tag, vr, inner_length, inner_value = self._header(position, until, explicit)
+            tag, vr, inner_length, inner_value = self.header(position, until, explicit)
             if tag == ITEM_END:
                 return inner_value
-            position = self._value(vr, inner_length, inner_value, until, depth + 1, explicit)
+            position = self.past_value(vr, inner_length, inner_value, until, depth + 1, explicit)
         if length == UNDEFINED:
             raise RejectedInstance("truncated", "the file ends within a sequence item")
         return position
@@ -136,7 +136,7 @@ class Walker:
     def _fragments(self, position: int, end: int, fragments: list[tuple[int, int]]) -> int:
         """Encapsulated pixel data (PS3.5 §A.4); returns the position after its delimiter."""
         while True:
-            tag, _, length, value = self._header(position, end, explicit=False)
+            tag, _, length, value = self.header(position, end, explicit=False)
             if tag == SEQUENCE_END:
                 return value
             if tag != ITEM or length == UNDEFINED:

@@ -29,11 +29,12 @@ class FakeIndexReader:
         *,
         order: Sequence[tuple[str, int]] = (),
         limit: int = 0,
+        skip: int = 0,
         projection: Mapping[str, int] | None = None,
     ) -> list[dict[str, Any]]:
         """See `IndexReader.find`; the projection is ignored."""
         found = _ordered([d for d in self.collections[collection].values() if matches(d, where)], order)
-        return found[:limit] if limit else found
+        return found[skip : skip + limit] if limit else found[skip:]
 
     async def merged(
         self, level: Level, where: Clause, *, prefer: str, limit: int, offset: int

@@ -24,7 +24,7 @@ MAX_KEYS = 10_000
 
 STUDY_ORDER = (("study_date", -1), ("study_time", -1), ("study_uid", 1))
 SERIES_ORDER = (("study_uid", 1), ("series_number", 1), ("series_uid", 1))
-INSTANCE_ORDER = (("series_uid", 1), ("instance_number", 1), ("sop_instance_uid", 1))
+INSTANCE_ORDER = (("series_key", 1), ("instance_number", 1), ("sop_instance_uid", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,10 @@ class IndexReader(Protocol):
         *,
         order: Sequence[tuple[str, int]] = (),
         limit: int = 0,
+        skip: int = 0,
         projection: Mapping[str, int] | None = None,
     ) -> list[dict[str, Any]]:
-        """Documents in order; 0 means no limit."""
+        """Documents in order; limit 0 means no limit."""
         ...
 
     async def merged(
@@ -140,10 +141,15 @@ class StudyIndex:
         )
         return [InstanceDocument.from_mongo(document) for document in found]
 
-    async def headers_of(self, series_key: str) -> list[bytes]:
-        """The stored headers (DICOM JSON) of a series in display order."""
+    async def headers_of(self, series_key: str, *, skip: int = 0, limit: int = 0) -> list[bytes]:
+        """The stored headers (DICOM JSON) of a series in display order; all, or a page."""
         found = await self._reader.find(
-            "instances", {"series_key": series_key}, order=INSTANCE_ORDER, projection={"header": 1}
+            "instances",
+            {"series_key": series_key},
+            order=INSTANCE_ORDER,
+            skip=skip,
+            limit=limit,
+            projection={"header": 1},
         )
         return [document["header"] for document in found]
 
@@ -192,10 +198,13 @@ class MongoIndexReader:
         *,
         order: Sequence[tuple[str, int]] = (),
         limit: int = 0,
+        skip: int = 0,
         projection: Mapping[str, int] | None = None,
     ) -> list[dict[str, Any]]:
         """See `IndexReader.find`."""
-        cursor = self._database[collection].find(dict(where), projection, limit=limit, max_time_ms=FIND_DEADLINE_MS)
+        cursor = self._database[collection].find(
+            dict(where), projection, skip=skip, limit=limit, max_time_ms=FIND_DEADLINE_MS
+        )
         if order:
             cursor = cursor.sort(list(order))
         return await cursor.to_list()

@@ -79,7 +79,7 @@ class Journal:
             " WHERE state = 'received' AND study_uid = ? ORDER BY number LIMIT 2000",
             (study_uid,),
         )
-        return [SpooledInstance(*row[:5], Path(row[5]), row[6]) for row in rows]
+        return [SpooledInstance(n, study, sop, sha, size, Path(path), t) for n, study, sop, sha, size, path, t in rows]
 
     def anything_sent(self, study_uid: str) -> bool:
         """Whether an instance of the study was sent before."""

@@ -103,6 +103,9 @@ class FakeStudyUnit:
     async def conflict_count(self) -> int:
         return sum(d["study_key"] == self._key for d in self.collections["conflicts"].values())
 
+    async def correction_count(self) -> int:
+        return sum(d["study_key"] == self._key for d in self.collections["instance_versions"].values())
+
     async def announcement(self) -> Announcement | None:
         found = self.collections["announcements"].get(self._key)
         return None if found is None else found["value"]

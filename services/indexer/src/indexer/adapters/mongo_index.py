@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pymongo import AsyncMongoClient, ReadPreference, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -40,13 +42,15 @@ BULK_FLAGS: Mapping[str, Any] = {"ordered": False}
 
 
 class MongoIndex:
-    """The database `index`; this process changes it one transaction at a time, other copies meet by write conflict."""
+    """The database `index`; one transaction at a time per study here, other copies meet by conflict."""
 
-    def __init__(self, client: AsyncMongoClient[Document], outbox: Outbox, *, epoch: int = 1) -> None:
+    def __init__(
+        self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document], outbox: Outbox, *, epoch: int = 1
+    ) -> None:
         self._client = client
-        self._database = outbox.database
+        self._database = database
         self._outbox = outbox
-        self._one_at_a_time = asyncio.Lock()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.epoch = epoch
 
     async def prepare(self) -> None:
@@ -56,9 +60,6 @@ class MongoIndex:
                 keys = [(name.removeprefix("-"), -1 if name.startswith("-") else 1) for name in fields]
                 sparse = fields == ("quiet_due",)
                 await self._database[collection].create_index(keys, sparse=sparse)
-        for collection in ("announcements", "manifests", "hospitals", "events", "events_relay"):
-            if collection not in await self._database.list_collection_names():
-                await self._database.create_collection(collection, check_exists=False)
         await self._database.meta.update_one({"_id": "epoch"}, {"$max": {"epoch": self.epoch}}, upsert=True)
         stored = await self._database.meta.find_one({"_id": "epoch"})
         self.epoch = int((stored or {})["epoch"])
@@ -77,7 +78,7 @@ class MongoIndex:
                 await self._outbox.add(topic, event, key, session=session)
 
         async with (
-            self._one_at_a_time,
+            self._locks.setdefault(f"{holder}/{study_uid}", asyncio.Lock()),
             asyncio.timeout(CHANGE_DEADLINE_SECONDS),
             self._client.start_session() as session,
         ):
@@ -169,8 +170,14 @@ class MongoStudyUnit:
         return [Tally(d["_id"], d["instances"], d["stored"], d["with_edge"]) for d in await found.to_list()]
 
     async def conflict_count(self) -> int:
+        return await self._count("conflicts")
+
+    async def correction_count(self) -> int:
+        return await self._count("instance_versions")
+
+    async def _count(self, collection: str) -> int:
         where = {"study_key": self._key}
-        return int(await self._database.conflicts.count_documents(where, session=self._session))
+        return int(await self._database[collection].count_documents(where, session=self._session))
 
     async def announcement(self) -> Announcement | None:
         found = await self._database.announcements.find_one({"_id": self._key}, session=self._session)

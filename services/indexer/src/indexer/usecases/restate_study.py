@@ -70,6 +70,7 @@ async def _count(unit: StudyUnit, study: Document) -> None:
         "stored_count": stored,
         "stored": total > 0 and stored == total,
         "conflicts": await unit.conflict_count(),
+        "corrections": await unit.correction_count(),
         "with_edge_count": sum(tally.with_edge for tally in tallies.values()),
     }
 

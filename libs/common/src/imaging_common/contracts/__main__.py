@@ -1,0 +1,96 @@
+"""`python -m imaging_common.contracts export | check | baseline [--accept-breaking]`.
+
+`export` writes `schemas/`, `check` fails when it is stale, `baseline` takes the present schemas as what is in use:
+changes that break old readers or writers are refused unless they are accepted by name of that option.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from imaging_common.contracts.compatibility import incompatibilities
+from imaging_common.contracts.schemas import render_all, schema_of
+from imaging_common.events import EVENT_TYPES
+
+ROOT = Path(__file__).parents[5]
+SCHEMAS = ROOT / "schemas"
+BASELINE = ROOT / "tests" / "contract" / "baseline"
+
+
+def export(folder: Path) -> int:
+    """Write what the models say; delete what no model stands behind. Return how many files changed."""
+    wanted = {folder / name: text for name, text in render_all(folder / "topics").items()}
+    generated = {path for part in ("events", "examples", "asyncapi") for path in (folder / part).rglob("*.*")}
+    orphans = generated - set(wanted)
+    for orphan in orphans:
+        orphan.unlink()
+    changed = {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
+    for path, text in changed.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for empty in [path for path in (folder / "events").glob("*") if path.is_dir() and not any(path.iterdir())]:
+        empty.rmdir()
+    return len(changed) + len(orphans)
+
+
+def broken_since(baseline: Path) -> list[str]:
+    """What changed incompatibly since the baseline was taken."""
+    found: list[str] = []
+    for path in sorted(baseline.glob("*.json")):
+        model = EVENT_TYPES.get(path.stem)
+        if model is None:
+            found.append(f"{path.stem}: the event type is gone")
+            continue
+        changes = incompatibilities(json.loads(path.read_text()), schema_of(model))
+        found += [f"{path.stem}: {change}" for change in changes]
+    return found
+
+
+def take_baseline(baseline: Path, accept_breaking: bool) -> list[str]:
+    """Write the baseline anew; return what keeps it from being written."""
+    broken = broken_since(baseline)
+    if broken and not accept_breaking:
+        return broken
+    baseline.mkdir(parents=True, exist_ok=True)
+    for path in baseline.glob("*.json"):
+        path.unlink()
+    for name, model in EVENT_TYPES.items():
+        (baseline / f"{name}.json").write_text(json.dumps(schema_of(model), indent=1, ensure_ascii=False) + "\n")
+    return []
+
+
+def stale_files(folder: Path) -> list[str]:
+    """Generated files that differ from what the models say, or that no model stands behind."""
+    wanted = render_all(folder / "topics")
+    there = {
+        str(path.relative_to(folder))
+        for part in ("events", "examples", "asyncapi")
+        for path in (folder / part).rglob("*")
+        if path.is_file()
+    }
+    changed = {name for name, text in wanted.items() if name in there and (folder / name).read_text() != text}
+    return sorted(changed | (there ^ set(wanted)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="contracts", description=__doc__)
+    parser.add_argument("command", choices=["export", "check", "baseline"])
+    parser.add_argument("--accept-breaking", action="store_true")
+    options = parser.parse_args(arguments)
+    if options.command == "export":
+        print(f"{export(SCHEMAS)} files changed")
+        return 0
+    if options.command == "check":
+        problems = stale_files(SCHEMAS)
+    else:
+        problems = take_baseline(BASELINE, options.accept_breaking)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""One example of each event type: realistic, synthetic, about nobody. UIDs as PS3.5 §B.2 derives them from UUIDs."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+from imaging_common import events as e
+from imaging_common.events.consults import StudyReference
+
+_STUDY = "2.25.329800735698586629295641978511506172918"
+_SERIES = "2.25.179110093216524153226354177829440212115"
+_FIRST = 261420733109876459112390452839012345670
+_INSTANCES = [f"2.25.{_FIRST + n}" for n in range(3)]
+_START = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
+_ENTRIES = [
+    e.ManifestEntry(sop_instance_uid=_INSTANCES[n - 1], sha256=hashlib.sha256(b"slice %d" % n).hexdigest())
+    for n in (1, 2, 3)
+]
+_BATCH = hashlib.sha256("".join(entry.sha256 for entry in _ENTRIES).encode()).hexdigest()
+_PACK_KEY = f"community/{_STUDY}/{_SERIES}/{_BATCH}.json"
+
+
+def _at(minutes: int) -> datetime:
+    return _START + timedelta(minutes=minutes)
+
+
+def _case(n: int, state: str, expert: str | None = None) -> dict[str, object]:
+    return {
+        "consult_id": "0f9b6d0c5b7e4a6b8d2f0a4c3e1d7b95",
+        "number": "C-20261124-0001",
+        "version": e.Version(epoch=0, n=n),
+        "state": state,
+        "applicant": "doctor.community",
+        "applicant_hospital": "community",
+        "consultant_hospital": "secondary",
+        "expert": expert,
+        "studies": [StudyReference(study_uid=_STUDY, holder="community")],
+        "urgency": "urgent",
+        "at": _at(20 + 5 * n),
+    }
+
+
+EXAMPLES: tuple[e.Event, ...] = (
+    e.StudyAvailable(study_uid=_STUDY, announcement=1, basis="quiet", instances=_ENTRIES, announced_at=_at(2)),
+    e.StudyWithdrawn(study_uid=_STUDY, announcement=2, reason="sent to the wrong device"),
+    e.ReportAvailable(study_uid=_STUDY, report_id="R-2026-004711", version=1),
+    e.EdgeHeartbeat(
+        sequence=42,
+        backlog_instances=3,
+        backlog_bytes=1_578_000,
+        spool_bytes=734_003_200,
+        spool_limit_bytes=21_474_836_480,
+        agent_version="0.1.0",
+        sent_at=_at(3),
+    ),
+    e.BatchStored(hospital="community", study_uid=_STUDY, instances=_ENTRIES),
+    e.InstancesReceived(
+        hospital="community",
+        study_uid=_STUDY,
+        batch_id=_BATCH,
+        manifest_key=f"community/{_STUDY}/{_BATCH}.json",
+        instance_count=3,
+        byte_count=1_578_000,
+        has_edge=True,
+    ),
+    e.InstancesStored(
+        hospital="community",
+        study_uid=_STUDY,
+        series_uid=_SERIES,
+        pack_id=_BATCH,
+        manifest_key=_PACK_KEY,
+        instance_count=3,
+    ),
+    e.InstancesEvicted(hospital="secondary", study_uid=_STUDY, sop_instance_uids=_INSTANCES[:2]),
+    e.InstancesLocated(hospital="community", study_uid=_STUDY, manifest_key=_PACK_KEY, instances=_ENTRIES),
+    e.StudyChanged(
+        study_uid=_STUDY,
+        holder="community",
+        version=e.Version(epoch=0, n=4),
+        tier="central",
+        announced=True,
+        settled=True,
+        settled_basis="quiet",
+        stored=True,
+        series_count=1,
+        instance_count=3,
+        announced_count=3,
+        stored_count=3,
+        modalities=["CT"],
+        study_date="20261124",
+        changed_at=_at(6),
+    ),
+    e.StudyOpened(study_uid=_STUDY, holder="community", opened_at=_at(9)),
+    e.StudyPinned(study_uid=_STUDY, holder="community", case_id="0f9b6d0c5b7e4a6b8d2f0a4c3e1d7b95"),
+    e.StudyReleased(study_uid=_STUDY, holder="community", case_id="0f9b6d0c5b7e4a6b8d2f0a4c3e1d7b95"),
+    e.HospitalRegistered(
+        hospital="community",
+        revision=1,
+        name_zh="示例社区卫生服务中心",
+        name_en="Example Community Hospital",
+        level="community",
+        tier="central",
+    ),
+    e.PatientLinked(hospital="community", patient_id="SYN-000001", resident_id="resident-000001", revision=1),
+    e.PatientUnlinked(hospital="community", patient_id="SYN-000001", revision=2),
+    e.ResidentMerged(resident_id="resident-000002", into="resident-000001", revision=1),
+    e.NoticeRaised(
+        notice_id="consult-submitted-0f9b6d0c-expert",
+        recipient="hospital:secondary:expert",
+        kind="consult-submitted",
+        number="C-20261124-0001",
+        link="/portal/consults/0f9b6d0c5b7e4a6b8d2f0a4c3e1d7b95",
+        raised_at=_at(26),
+    ),
+    e.AuditRecorded(
+        audit_id="5e2a8c1f7d3b4960a1c2e3f405162738",
+        service="gateway",
+        action="view",
+        outcome="denied",
+        reason="no-grant",
+        user="doctor.community",
+        hospital="community",
+        study_uid=_STUDY,
+        holder="secondary",
+        at=_at(10),
+    ),
+    e.ConsultSubmitted.model_validate(_case(1, "submitted")),
+    e.ConsultAccepted.model_validate(_case(2, "accepted", "expert.secondary")),
+    e.ConsultRejected.model_validate(_case(2, "rejected") | {"reason": "no reader for this modality today"}),
+    e.ConsultWithdrawn.model_validate(_case(2, "withdrawn")),
+    e.ConsultAcknowledged.model_validate(_case(4, "acknowledged", "expert.secondary")),
+    e.ReportIssued.model_validate(
+        _case(3, "issued", "expert.secondary") | {"report_id": "7c1e0d9a8b6f", "report_version": 1}
+    ),
+    e.ReportAmended.model_validate(
+        _case(5, "amended", "expert.secondary") | {"report_id": "7c1e0d9a8b6f", "report_version": 2}
+    ),
+)
