@@ -83,10 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "export":
         print(f"{export(SCHEMAS)} files changed")
         return 0
-    if options.command == "check":
-        problems = stale_files(SCHEMAS)
-    else:
-        problems = take_baseline(BASELINE, options.accept_breaking)
+    stale = options.command == "check"
+    problems = stale_files(SCHEMAS) if stale else take_baseline(BASELINE, options.accept_breaking)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

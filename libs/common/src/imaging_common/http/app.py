@@ -21,6 +21,7 @@ from imaging_common.telemetry.metrics import HTTP_SECONDS
 _log = structlog.get_logger(__name__)
 Check = Callable[[], Awaitable[None]]
 CHECK_SECONDS = 2.0
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def create_app(
@@ -103,11 +104,26 @@ class HttpMetrics:
             await self._app(scope, receive, send)
             return
         begin = time.monotonic()
+        started = False
+
+        def observe(status: int) -> None:
+            labels = (_method(scope), problems.route_of(scope), str(status))
+            HTTP_SECONDS.labels(*labels).observe(time.monotonic() - begin)
 
         async def observed(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                labels = (scope["method"], problems.route_of(scope), str(message["status"]))
-                HTTP_SECONDS.labels(*labels).observe(time.monotonic() - begin)
+                started = True
+                observe(message["status"])
             await send(message)
 
-        await self._app(scope, receive, observed)
+        try:
+            await self._app(scope, receive, observed)
+        except Exception:
+            if not started:
+                observe(500)
+            raise
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from imaging_common.errors import RejectedError, RetryableError
+from imaging_common.telemetry.logs import place_of
 
 _log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -61,7 +62,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def on_crash(request: Request, error: Exception) -> JSONResponse:
-        _log.error("request-failed", method=request.method, route=route_of(request.scope), error=type(error).__name__)
+        _log.error("request-failed", method=request.method, route=route_of(request.scope), error=place_of(error))
         return problem(500)
 
 

@@ -6,7 +6,6 @@ exactly this record's offset plus one. Whatever fails before the handler (parsin
 
 import asyncio
 import time
-import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -26,6 +25,7 @@ from imaging_common.messaging.retry import DeadLetterLimit, RetryPolicy
 from imaging_common.messaging.router import EventRouter, Handler
 from imaging_common.messaging.topics import dead_letter_topic
 from imaging_common.telemetry.context import context_of
+from imaging_common.telemetry.logs import place_of
 from imaging_common.telemetry.metrics import (
     HANDLER_SECONDS,
     MESSAGES_DEAD_LETTERED,
@@ -298,12 +298,3 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ImagingError):
         return "retries-exhausted"
     return "crashed"
-
-
-def place_of(error: BaseException) -> str:
-    """Where an error was raised: type, file and line; never its text, which may hold what the record held."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return type(error).__name__
-    last = frames[-1]
-    return f"{type(error).__name__} at {last.filename.rsplit('/', 1)[-1]}:{last.lineno} in {last.name}"

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from typing import Any, cast
 
 import structlog
@@ -64,4 +65,23 @@ def _add_trace(_: Any, __: str, record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-_add_stack = structlog.processors.ExceptionRenderer()
+def place_of(error: BaseException) -> str:
+    """Where an error was raised: type, file and line; never its text, which may hold what a message held."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return type(error).__name__
+    last = frames[-1]
+    return f"{type(error).__name__} at {last.filename.rsplit('/', 1)[-1]}:{last.lineno} in {last.name}"
+
+
+def _render(info: Any) -> list[str]:
+    """The stack without any text of an error: a value in it may be a patient's."""
+    frames = [f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in traceback.extract_tb(info[2])]
+    error, causes = info[1].__cause__ or info[1].__context__, []
+    while error is not None and len(causes) < 5:
+        causes.append(place_of(error))
+        error = error.__cause__ or error.__context__
+    return [place_of(info[1]), *causes, *reversed(frames[-20:])]
+
+
+_add_stack = structlog.processors.ExceptionRenderer(_render)

@@ -1,0 +1,148 @@
+"""Opens studies for somebody: the access rule, asked per (study, holder), and its audit record before any byte.
+
+One record per (user, study, holder, minute) and kind: a series of 600 frame requests is one act of viewing.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.exceptions import HTTPException
+
+from imaging_common.access import Action, StudyRef, Subject, decide
+from imaging_common.ids import is_uid
+from imaging_common.index.model import StudyDocument
+from imaging_common.index.read import StudyIndex
+
+STUDIES_FRESH_SECONDS = 1.0
+MAX_REMEMBERED = 10_000
+NOT_FOUND = "There is no such resource."
+
+
+class Trail(Protocol):
+    """`imaging_common.audit.AuditTrail`, or a fake."""
+
+    async def record(self, *, action: str, outcome: str, user: str, **fields: object) -> None:
+        """Durable on return."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStudy:
+    """A study somebody may see: its holders, the asker's own hospital first, then the fullest."""
+
+    study_uid: str
+    holders: tuple[StudyDocument, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """`<holder>/<study>` of each holder."""
+        return [document.id for document in self.holders]
+
+    @property
+    def etag(self) -> str:
+        """Changes whenever any of the holders' documents does."""
+        text = "|".join(f"{d.id} {d.version.epoch}.{d.version.n}" for d in self.holders)
+        return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
+
+
+class StudyDoor:
+    """Every request for images goes through here."""
+
+    def __init__(self, index: StudyIndex, audit: Trail) -> None:
+        self._index = index
+        self._audit = audit
+        self._fresh: OrderedDict[str, tuple[float, list[StudyDocument]]] = OrderedDict()
+        self._recorded: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
+
+    async def open(
+        self, subject: Subject, study_uid: str, holder: str | None, *, action: str = "view", fresh: bool = True
+    ) -> OpenStudy:
+        """The study, as far as the subject may see it; recorded durably.
+
+        Raises
+        ------
+        HTTPException
+            404: absent or denied, which nobody can tell apart.
+        """
+        if not is_uid(study_uid):
+            raise HTTPException(404, NOT_FOUND)
+        documents = await self._holders(study_uid, fresh=fresh)
+        if holder is not None:
+            documents = [document for document in documents if document.holder == holder]
+        decisions = [
+            (document, decide(subject, Action.VIEW, StudyRef(study_uid, document.holder))) for document in documents
+        ]
+        allowed = [(document, decision) for document, decision in decisions if decision.allowed]
+        if not allowed:
+            for document, decision in decisions or [(None, None)]:
+                await self._record(
+                    subject,
+                    study_uid,
+                    action=action,
+                    outcome="denied",
+                    holder=document.holder if document else holder,
+                    reason=decision.reason if decision else "no-such-study",
+                )
+            raise HTTPException(404, NOT_FOUND)
+        for document, decision in allowed:
+            await self._record(
+                subject, study_uid, action=action, outcome="success", holder=document.holder, reason=decision.reason
+            )
+        found = [document for document, _ in allowed]
+        found.sort(key=lambda d: (d.holder != subject.hospital, -d.instance_count, d.holder))
+        return OpenStudy(study_uid, tuple(found))
+
+    async def searched(self, subject: Subject, count: int) -> None:
+        """Record a search over studies."""
+        await self._audit.record(
+            action="search", outcome="success", user=subject.user, hospital=subject.hospital, count=count
+        )
+
+    async def _holders(self, study_uid: str, *, fresh: bool) -> list[StudyDocument]:
+        now = time.monotonic()
+        known = self._fresh.get(study_uid)
+        if not fresh and known is not None and now - known[0] < STUDIES_FRESH_SECONDS:
+            return known[1]
+        documents = await self._index.holders_of(study_uid)
+        if documents:
+            self._fresh[study_uid] = (now, documents)
+            self._fresh.move_to_end(study_uid)
+            if len(self._fresh) > MAX_REMEMBERED:
+                self._fresh.popitem(last=False)
+        return documents
+
+    async def _record(
+        self, subject: Subject, study_uid: str, *, action: str, outcome: str, holder: str | None, reason: str
+    ) -> None:
+        """Record once per minute; requests that come while the record is on its way wait for it too."""
+        minute = int(time.time() // 60)
+        name = "|".join((subject.user, study_uid, holder or "", action, outcome, reason, str(minute)))
+        task = self._recorded.get(name)
+        if task is None:
+            audit_id = hashlib.sha256(name.encode()).hexdigest()[:32]
+            task = asyncio.create_task(
+                self._audit.record(  # type: ignore[arg-type]
+                    audit_id=audit_id,
+                    action=action,
+                    outcome=outcome,
+                    user=subject.user,
+                    hospital=subject.hospital,
+                    study_uid=study_uid,
+                    holder=holder,
+                    reason=reason,
+                )
+            )
+            self._recorded[name] = task
+            if len(self._recorded) > MAX_REMEMBERED:
+                self._recorded.popitem(last=False)
+        if task.done() and not task.cancelled() and task.exception() is None:
+            return
+        try:
+            await asyncio.shield(task)
+        except Exception:
+            self._recorded.pop(name, None)
+            raise
