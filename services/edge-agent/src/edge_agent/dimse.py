@@ -1,6 +1,5 @@
 """DICOM in: C-STORE and C-ECHO (PS3.7 §9.1.1, §9.1.5). 0x0000 means file, folder and journal are on disk."""
 
-import mmap
 from collections.abc import Callable
 from typing import Any
 
@@ -68,19 +67,14 @@ def _keep(spool: Spool, event: Any) -> tuple[int, str]:
         spool.ensure_room()
         event.request._dataset_file.flush()
         path = event.dataset_path
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            view = memoryview(data)
-            try:
-                instance = check_instance(view, with_header=False)
-            finally:
-                view.release()
+        instance = check_instance(path, with_header=False)
         spool.keep(instance, path, current_traceparent())
     except SpoolFull as error:
         log.error("C-STORE refused: the spool is full", reason=str(error))
         return OUT_OF_RESOURCES, "full"
     except RejectedInstance as error:
         log.warning("C-STORE refused", reason=str(error))
-        return (MISMATCH if error.code == "uid-mismatch" else CANNOT_UNDERSTAND), "rejected"
+        return (MISMATCH if error.reason_code == "uid-mismatch" else CANNOT_UNDERSTAND), "rejected"
     except (OSError, TimeoutError) as error:
         log.error("C-STORE refused: the spool cannot be written", error=type(error).__name__, exc_info=error)
         return OUT_OF_RESOURCES, "failed"

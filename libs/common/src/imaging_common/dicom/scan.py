@@ -99,7 +99,8 @@ class _Walk:
         """Elements from `pos` to `end`, or to the item delimiter; and the position after them."""
         if depth > MAX_DEPTH:
             raise RejectedInstance("nested-too-deep", f"sequences are nested deeper than {MAX_DEPTH}")
-        data, found = self._data, []
+        data = self._data
+        found: list[Element] = []
         implicit, explicit, plain, long = codec.implicit, codec.explicit, codec.tag_length, codec.long
         while pos < end:
             if end - pos < 8:
@@ -175,7 +176,7 @@ class _Walk:
     def _items(
         self, pos: int, end: int, codec: _Codec, depth: int, *, delimited: bool
     ) -> tuple[list[list[Element]], int]:
-        items = []
+        items: list[list[Element]] = []
         while pos < end:
             if end - pos < 8:
                 raise _truncated()

@@ -74,14 +74,15 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__} at {last.filename.rsplit('/', 1)[-1]}:{last.lineno} in {last.name}"
 
 
-def _render(info: Any) -> list[str]:
+def _render(exc_info: Any) -> list[str]:
     """The stack without any text of an error: a value in it may be a patient's."""
-    frames = [f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in traceback.extract_tb(info[2])]
-    error, causes = info[1].__cause__ or info[1].__context__, []
+    frames = [f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in traceback.extract_tb(exc_info[2])]
+    causes: list[str] = []
+    error = exc_info[1].__cause__ or exc_info[1].__context__
     while error is not None and len(causes) < 5:
         causes.append(place_of(error))
         error = error.__cause__ or error.__context__
-    return [place_of(info[1]), *causes, *reversed(frames[-20:])]
+    return [place_of(exc_info[1]), *causes, *reversed(frames[-20:])]
 
 
 _add_stack = structlog.processors.ExceptionRenderer(_render)

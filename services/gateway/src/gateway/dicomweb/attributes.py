@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from pydicom.datadict import dictionary_keyword, tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from imaging_common.index.read import INSTANCES, SERIES, STUDIES, Level
 
@@ -86,12 +86,12 @@ def tag_of(name: str) -> str | None:
     return None if tag is None else f"{tag:08X}"
 
 
-def keyword_of(tag: str) -> str:
-    """The keyword of a tag, or the tag where the dictionary has none."""
+def vr_of(tag: str) -> str:
+    """The VR of a tag, `UN` where the dictionary has none."""
     try:
-        return dictionary_keyword(int(tag, 16))
+        return dictionary_VR(int(tag, 16)).split(" ")[0]
     except KeyError:
-        return tag
+        return "UN"
 
 
 def value_at(document: dict[str, Any], path: str) -> Any:

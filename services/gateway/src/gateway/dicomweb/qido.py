@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.dicomweb.attributes import ATTRIBUTES, FROM_HEADER, OF_LEVEL, Attribute, Match, tag_of, to_json, value_at
+from gateway.dicomweb.attributes import ATTRIBUTES, FROM_HEADER, OF_LEVEL, Attribute, Match, tag_of, to_json, value_at, vr_of
 from imaging_common.index.names import name_pattern, wildcard_pattern
 from imaging_common.index.read import INSTANCES, SERIES, STUDIES, Level, Row
 
@@ -131,7 +131,7 @@ def _range(attribute: Attribute, value: str) -> dict[str, str]:
 
 def _end_of(time: str) -> str:
     """The last instant that begins with `time`: `09` is until 09:59:59.999999."""
-    return time if "." in time else time + "235959"[len(time) :].replace("23", "59") + ".999999"
+    return time if "." in time else time + "235959"[len(time) :] + ".999999"
 
 
 def rows_to_json(
@@ -155,15 +155,14 @@ def _to_json(
     row: Row, level: Level, query: Query, base: str, upper: dict[str, dict[str, Any]], headers: dict[str, bytes]
 ) -> dict[str, Any]:
     document = row.first
-    found: dict[str, Any] = {"00080054": {"vr": "AE"}, "00080056": {"vr": "CS", "Value": ["ONLINE"]}}
+    found: dict[str, Any] = {"00080056": {"vr": "CS", "Value": ["ONLINE"]}}
     header = orjson.loads(headers[document["_id"]]) if document["_id"] in headers else {}
     if level is INSTANCES:
         found |= {tag: header[tag] for tag in FROM_HEADER if tag in header}
     for tag in query.include:
-        found[tag] = header.get(tag, {"vr": header.get(tag, {}).get("vr", "UN")})
+        found[tag] = header.get(tag) or {"vr": vr_of(tag)}
     if query.include_all:
         found |= {tag: element for tag, element in header.items() if "BulkDataURI" not in element}
-    del found["00080054"]
     for above in LEVELS[: LEVELS.index(level) + 1]:
         source = document if above is level else upper.get(_upper_key(document, above), {})
         for attribute in OF_LEVEL[above]:

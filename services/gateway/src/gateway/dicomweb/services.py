@@ -1,0 +1,63 @@
+"""What the DICOMweb resources share: one object per gateway process, made by `build_dicomweb_router`."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from gateway.dicomweb.access import OpenStudy, StudyDoor, Trail
+from gateway.dicomweb.frames import FrameReader
+from gateway.dicomweb.locations import Locations
+from gateway.dicomweb.metadata import MetadataSource
+from gateway.dicomweb.rendered import Renderer
+from imaging_common.access import Subject
+from imaging_common.index.read import StudyIndex
+from imaging_common.objects.store import ObjectStore
+
+SubjectOf = Callable[[Request], Awaitable[Subject]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The index, the bytes, the door, and what is built on them."""
+
+    index: StudyIndex
+    store: ObjectStore
+    subject_of: SubjectOf
+    door: StudyDoor
+    locations: Locations
+    frames: FrameReader
+    metadata: MetadataSource
+    renderer: Renderer
+
+    @classmethod
+    def build(cls, index: StudyIndex, store: ObjectStore, subject_of: SubjectOf, audit: Trail) -> "Services":
+        """Connect them."""
+        locations = Locations(index)
+        frames = FrameReader(store, locations)
+        return cls(
+            index=index,
+            store=store,
+            subject_of=subject_of,
+            door=StudyDoor(index, audit),
+            locations=locations,
+            frames=frames,
+            metadata=MetadataSource(index),
+            renderer=Renderer(index, store, locations, frames),
+        )
+
+    async def open(self, request: Request, study_uid: str, *, fresh: bool = True, action: str = "view") -> OpenStudy:
+        """Who asks, and whether they may: 401, 404, or the study."""
+        subject = await self.subject_of(request)
+        holder = request.path_params.get("holder")
+        return await self.door.open(subject, study_uid, holder, action=action, fresh=fresh)
+
+
+def root_of(request: Request) -> str:
+    """The path of this DICOMweb root, holder-scoped or not, as the client sees it: no scheme, no host."""
+    path = request.scope["root_path"] + request.url.path.removeprefix(request.scope["root_path"])
+    for resource in ("/studies", "/series", "/instances"):
+        head, found, _ = path.partition(resource)
+        if found:
+            return head
+    return path
