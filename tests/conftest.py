@@ -1,10 +1,20 @@
 """The real servers and the whole region, started once for all tests that ask for them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from imaging_native.otlp import OtlpReceiver
 from imaging_native.region import Region
+
+
+@pytest.fixture(scope="session")
+def otlp() -> Iterator[OtlpReceiver]:
+    """An OTLP receiver that keeps the region's spans."""
+    receiver = OtlpReceiver()
+    receiver.start()
+    yield receiver
+    receiver.stop()
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +25,7 @@ async def servers() -> AsyncIterator[Region]:
 
 
 @pytest.fixture(scope="session")
-async def region() -> AsyncIterator[Region]:
-    """A whole region with two hospitals and two copies of the gateway."""
-    async with Region(gateways=2) as region:
+async def region(otlp: OtlpReceiver) -> AsyncIterator[Region]:
+    """A whole region with two hospitals and two copies of the gateway, whose spans go to `otlp`."""
+    async with Region(gateways=2, otlp_endpoint=otlp.endpoint) as region:
         yield region

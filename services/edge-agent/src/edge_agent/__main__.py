@@ -4,4 +4,5 @@ from edge_agent.main import build_app
 from edge_agent.settings import Settings
 from imaging_common.http import serve
 
-serve(build_app, Settings())
+if __name__ == "__main__":
+    serve(build_app, Settings())

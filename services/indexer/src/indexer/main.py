@@ -13,7 +13,7 @@ from imaging_common.messaging.outbox import Outbox, OutboxRelay
 from imaging_common.mongo import connect
 from imaging_common.objects.model import ARCHIVE_BUCKET, STAGING_BUCKET
 from imaging_common.objects.store import MinioObjectStore
-from imaging_common.telemetry import get_logger, setup_telemetry
+from imaging_common.telemetry import get_logger
 from indexer.adapters.mongo_index import MongoIndex
 from indexer.handlers import build_router
 from indexer.settings import IndexerSettings
@@ -41,7 +41,6 @@ async def repeat(name: str, seconds: float, round_: Callable[[], Awaitable[objec
 def build_app(settings: IndexerSettings | None = None) -> FastAPI:
     """The service with everything connected."""
     settings = settings or IndexerSettings()
-    setup_telemetry(SERVICE, settings)
     client = connect(settings)
     outbox = Outbox(client[settings.database])
     index = MongoIndex(client, client[settings.database], outbox, epoch=settings.epoch)

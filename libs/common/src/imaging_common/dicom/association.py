@@ -1,119 +1,201 @@
-"""A hardened Storage and Verification SCP on pynetdicom (PS3.7, PS3.8): bounded PDUs, no stalled sockets, all classes.
+"""A DICOM association acceptor (PS3.8) on pynetdicom that a hostile or broken peer cannot take down.
 
-pynetdicom itself reads any announced PDU length before it knows the peer (PS3.8 §9.3), waits for silent peers, and
-copies every context for each association; the classes here change exactly that.
+pynetdicom reads a PDU of whatever length a peer announces, waits for silent sockets, keeps a data set in memory, and
+polls every millisecond. Here: a cap on PDUs and a deadline on reading them, the address checked before anything else,
+command sets and queues bounded, data sets streamed into a `DataSink`, reactors that wait for events, contexts copied
+shallowly, and a listening socket that several processes can share.
 """
 
-import copy
+import logging
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from pynetdicom import AE, AllStoragePresentationContexts
-from pynetdicom.presentation import build_context
-from pynetdicom.transport import AssociationServer, AssociationSocket, RequestHandler
+from pynetdicom import AE, _config, evt
+from pynetdicom._globals import MODE_ACCEPTOR
+from pynetdicom.association import Association
+from pynetdicom.transport import AddressInformation, AssociationServer, RequestHandler
 
-MAX_PDU_BYTES = 1024 * 1024
-RECEIVE_BUFFER = 256 * 1024
-OFFERED_PDU_BYTES = 128 * 1024
-SOCKET_TIMEOUT_SECONDS = 15.0
-MAXIMUM_ASSOCIATIONS = 200
-VERIFICATION = "1.2.840.10008.1.1"
-TRANSFER_SYNTAXES = [
-    "1.2.840.10008.1.2.1",
-    "1.2.840.10008.1.2",
-    "1.2.840.10008.1.2.2",
-    "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.57",
-    "1.2.840.10008.1.2.4.70",
-    "1.2.840.10008.1.2.4.80",
-    "1.2.840.10008.1.2.4.81",
-    "1.2.840.10008.1.2.4.90",
-    "1.2.840.10008.1.2.4.91",
-    "1.2.840.10008.1.2.4.201",
-    "1.2.840.10008.1.2.4.202",
-    "1.2.840.10008.1.2.4.203",
-    "1.2.840.10008.1.2.5",
-]
-"""Explicit VR Little Endian first, so that senders do not re-encode; never Deflated, which inflates without bound."""
+from imaging_common.dicom.contexts import supported_contexts
+from imaging_common.dicom.reception import ReceptionDimse, SinkFactory, WakingQueue
+from imaging_common.dicom.transport import TICK_SECONDS, HardenedSocket
+
+_log = logging.getLogger(__name__)
+OFFERED_PDU_BYTES = 256 << 10
+ACSE_TIMEOUT_SECONDS = 10
+IDLE_TIMEOUT_SECONDS = 60
+MAX_ASSOCIATIONS = 128
+
+Handlers = list[tuple[Any, Callable[..., Any]]]
+AllowCaller = Callable[[str, str], bool]
+"""(calling AE title, address) -> whether it may associate; an empty title asks for the address alone."""
 
 
-class OversizedPdu(ConnectionError):
-    """A peer announced a PDU beyond `MAX_PDU_BYTES`."""
+class HardenedHandler(RequestHandler):  # type: ignore[misc]
+    """Makes the association of an accepted connection."""
+
+    server: "HardenedServer"
+
+    def _create_association(self) -> Association:
+        server = self.server
+        assoc = Association(self.ae, MODE_ACCEPTOR)
+        assoc._server = server
+        assoc.name = f"AcceptorThread@{self.client_address[0]}:{self.client_address[1]}"
+        sock = HardenedSocket(assoc, self.request)
+        assoc.set_socket(sock)
+        assoc.dimse = ReceptionDimse(assoc, server.open_sink, TICK_SECONDS)
+        assoc.dul._run_loop_delay = 0
+        assoc.dul.to_provider_queue = WakingQueue(sock.wake)
+        assoc.dul.to_user_queue = WakingQueue(assoc.dimse.wake)
+        assoc.acceptor.maximum_length = self.ae.maximum_pdu_size
+        assoc.acceptor.ae_title = server.ae_title
+        assoc.acceptor.address_info = self.local
+        assoc.acceptor.implementation_class_uid = self.ae.implementation_class_uid
+        assoc.acceptor.implementation_version_name = self.ae.implementation_version_name
+        assoc.acceptor.supported_contexts = list(server.contexts)  # negotiation reads them and makes its own
+        assoc.requestor.address_info = AddressInformation.from_tuple(self.client_address)
+        for event, bound in server._handlers.items():
+            if event.is_intervention:
+                assoc.bind(event, *bound)
+            else:
+                for handler, args in bound:
+                    assoc.bind(event, handler, args)
+        return assoc
 
 
-class GuardedSocket(AssociationSocket):  # type: ignore[misc]
-    """Refuses oversized PDUs before a byte of them is read, and reads in large pieces."""
+class HardenedServer(AssociationServer):  # type: ignore[misc]
+    """Accepts connections, from a listening socket of its own or a shared one.
 
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read `nr_bytes`; fewer when the peer is gone."""
-        if nr_bytes > MAX_PDU_BYTES:
-            raise OversizedPdu(f"a PDU of {nr_bytes} bytes was announced; {MAX_PDU_BYTES} are taken")
-        received = bytearray(nr_bytes)
-        view, position = memoryview(received), 0
-        while position < nr_bytes:
-            count = self.socket.recv_into(view[position:], min(RECEIVE_BUFFER, nr_bytes - position))
-            if not count:
-                view.release()
-                del received[position:]
-                return received
-            position += count
-        return received
-
-
-class GuardedRequestHandler(RequestHandler):  # type: ignore[misc]
-    """Gives every association a guarded socket with a short timeout."""
-
-    def _create_association(self) -> Any:
-        self.request.settimeout(SOCKET_TIMEOUT_SECONDS)
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        association = super()._create_association()
-        association.dul.socket.__class__ = GuardedSocket
-        return association
-
-
-class SharedPortServer(AssociationServer):  # type: ignore[misc]
-    """Lets several processes listen on one port; the kernel spreads the associations."""
+    Parameters
+    ----------
+    listener
+        A bound and listening socket (see `listen`).
+    allow
+        Who may associate.
+    open_sink
+        Makes the sink for one C-STORE's data set.
+    handlers
+        pynetdicom's (event, function) pairs.
+    max_associations
+        Of this process.
+    """
 
     request_queue_size = 128
+    socket: Any
+
+    def __init__(
+        self,
+        ae: AE,
+        listener: socket.socket,
+        allow: AllowCaller,
+        open_sink: SinkFactory,
+        handlers: Handlers,
+        ssl_context: Any = None,
+    ) -> None:
+        self._listener = listener
+        self._allow = allow
+        self.open_sink = open_sink
+        bound: Handlers = [
+            (evt.EVT_REQUESTED, self._check_caller),
+            (evt.EVT_CONN_CLOSE, _discard_unfinished),
+            (evt.EVT_C_ECHO, lambda _: 0x0000),
+            *handlers,
+        ]
+        super().__init__(
+            ae, listener.getsockname()[:2], ae.ae_title, supported_contexts(), ssl_context, bound, HardenedHandler
+        )
+        ae._servers.append(self)
+        self._thread = threading.Thread(target=self.serve_forever, name="dimse-server", daemon=True)
+
+    def start(self) -> None:
+        """Accept connections, in a thread."""
+        self._thread.start()
 
     def server_bind(self) -> None:
-        """Bind with SO_REUSEPORT."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        super().server_bind()
+        """Take the given listener in place of the socket that `TCPServer` made."""
+        self.socket.close()
+        self.socket = self._listener
+        self.socket.setblocking(False)  # another process may have accepted first
+        self.server_address = self.socket.getsockname()[:2]
+
+    def server_activate(self) -> None:
+        """Nothing to do: the listener listens."""
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Turn an address away that no allowed caller has, before a byte is read."""
+        return self._allow("", client_address[0])
+
+    def _check_caller(self, event: evt.Event) -> None:
+        assoc = event.assoc
+        primitive = assoc.requestor.primitive
+        caller = str(primitive.calling_ae_title).strip()
+        if not self._allow(caller, assoc.requestor.address):
+            _log.warning("association refused: the calling AE title or its address is not allowed")
+            # rejected-permanent, service user, calling AE title not recognised (PS3.8 §9.3.4)
+            assoc.acse.send_reject(0x01, 0x01, 0x03)
+            assoc.is_rejected = True
+            assoc.kill()
 
 
-class _Contexts(list[Any]):
-    """Presentation contexts that are copied shallowly for each association: their lists are never changed."""
+def _discard_unfinished(event: evt.Event) -> None:
+    dimse = event.assoc.dimse
+    if isinstance(dimse, ReceptionDimse):
+        dimse.discard_unfinished()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Contexts":
-        return _Contexts(copy.copy(context) for context in self)
+
+def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """A listening socket, to be given to `HardenedServer`, in this process or another.
+
+    Raises
+    ------
+    OSError
+        The port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        listener.listen(HardenedServer.request_queue_size)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def make_ae(ae_title: str, max_associations: int = MAX_ASSOCIATIONS) -> AE:
+    """An application entity with the region's limits; also switches off pynetdicom's logging of every message."""
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.LOG_REQUEST_IDENTIFIERS = False
+    _config.LOG_RESPONSE_IDENTIFIERS = False
+    ae = AE(ae_title)
+    ae.maximum_pdu_size = OFFERED_PDU_BYTES
+    ae.maximum_associations = max_associations
+    ae.acse_timeout = ACSE_TIMEOUT_SECONDS
+    ae.dimse_timeout = IDLE_TIMEOUT_SECONDS
+    ae.network_timeout = IDLE_TIMEOUT_SECONDS
+    return ae
+
+
+class _NoSink:
+    """Takes nothing: for callers that have pynetdicom keep data sets in files."""
+
+    def write(self, fragment: bytes) -> None:
+        """Drop it."""
+
+    def discard(self) -> None:
+        """Nothing to do."""
 
 
 def build_entity(ae_title: str) -> AE:
-    """An application entity with this project's limits."""
-    entity = AE(ae_title=ae_title)
-    entity.maximum_associations = MAXIMUM_ASSOCIATIONS
-    entity.maximum_pdu_size = OFFERED_PDU_BYTES
-    entity.acse_timeout = SOCKET_TIMEOUT_SECONDS
-    entity.dimse_timeout = 60
-    entity.network_timeout = 60
-    entity.require_called_aet = True
-    return entity
+    """See `make_ae`."""
+    return make_ae(ae_title)
 
 
-def make_server(entity: AE, host: str, port: int, handlers: list[tuple[Any, Callable[..., Any]]]) -> Any:
-    """A bound server; the caller runs `serve_forever` in a thread and ends it with `shutdown`."""
-    contexts = _Contexts(
-        build_context(context.abstract_syntax, TRANSFER_SYNTAXES) for context in AllStoragePresentationContexts
-    )
-    contexts.append(build_context(VERIFICATION, TRANSFER_SYNTAXES[:2]))
-    return entity.make_server(
-        (host, port),
-        ae_title=entity.ae_title,
-        contexts=contexts,
-        evt_handlers=handlers,
-        server_class=SharedPortServer,
-        request_handler=GuardedRequestHandler,
-    )
+def make_server(entity: AE, host: str, port: int, handlers: Handlers) -> HardenedServer:
+    """A server on a port that several processes share (SO_REUSEPORT); the caller runs `serve_forever`."""
+    listener = listen(host, port, reuse_port=True)
+    return HardenedServer(entity, listener, lambda *_: True, lambda _: _NoSink(), handlers)

@@ -136,10 +136,11 @@ def _element(number: int, vr: bytes, value: bytes) -> bytes:
     return _HEADER.pack(2, number, vr, len(value)) + value
 
 
-def write_meta(
-    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae: str = "", receiving_ae: str = ""
-) -> bytes:
-    """Preamble, prefix and File Meta Information for a data set that came over an association (PS3.10 §7.1)."""
+def write_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Preamble, prefix and File Meta Information for a data set that came over an association (PS3.10 §7.1).
+
+    No AE titles: the same data set sent again, by whomever, makes the same bytes.
+    """
     body = (
         _element(0x0001, b"OB", b"\0\1")
         + _element(0x0002, b"UI", sop_class_uid.encode())
@@ -148,8 +149,4 @@ def write_meta(
         + _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode())
         + _element(0x0013, b"SH", IMPLEMENTATION_VERSION.encode())
     )
-    if source_ae:
-        body += _element(0x0016, b"AE", source_ae.encode("ascii", "replace"))
-    if receiving_ae:
-        body += _element(0x0018, b"AE", receiving_ae.encode("ascii", "replace"))
     return b"\0" * 128 + b"DICM" + _element(0x0000, b"UL", struct.pack("<L", len(body))) + body

@@ -12,6 +12,7 @@ from imaging_common.dicom.part10 import write_meta
 from imaging_common.ids import is_uid
 
 _numbers = count()
+_META_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,11 @@ class PartTenSink:
     """
 
     def __init__(
-        self, folder: Path, request: StoreRequest, reserve: Callable[[int], bool], release: Callable[[int], None]
+        self,
+        folder: Path,
+        request: StoreRequest,
+        reserve: Callable[[int], bool] = lambda _: True,
+        release: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.request = request
         self.path = folder / f"{os.getpid()}-{next(_numbers)}.part"
@@ -63,29 +68,57 @@ class PartTenSink:
         self._hash = hashlib.sha256()
         self._reserve = reserve
         self._release = release
+        self._reserved = 0
         self._fd = -1
 
     def write(self, fragment: bytes) -> None:
         """Append a fragment; the File Meta Information goes before the first."""
         if self.refused is not None:
             return
+        size = len(fragment) + (0 if self.length else _META_BYTES)
+        if not self._reserve(size):
+            self._refuse("full")
+            return
+        self._reserved += size
         try:
             if self._fd < 0:
-                if not self._reserve(len(fragment) + 512):
-                    self._refuse("full")
-                    return
-                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-                self._fd = os.open(self.path, flags, 0o600)
-                request = self.request
-                self._append(
-                    write_meta(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid)
-                )
-            elif not self._reserve(len(fragment)):
-                self._refuse("full")
-                return
+                self._open()
             self._append(fragment)
         except OSError:
             self._refuse("full")
+
+    def finish(self) -> str:
+        """Return the SHA-256 of the file, which is complete but not yet synced."""
+        return self._hash.hexdigest()
+
+    def sync(self) -> None:
+        """Have the bytes on stable storage and close the file.
+
+        Raises
+        ------
+        OSError
+            The volume is full or broken.
+        """
+        if self._fd >= 0:
+            os.fsync(self._fd)
+            self._close()
+
+    def settle(self) -> None:
+        """The file is somebody else's from now on: give the reservation back, close, delete nothing."""
+        self._close()
+        self._release(self._reserved)
+        self._reserved = 0
+
+    def discard(self) -> None:
+        """Delete the file and give the reservation back; a second call finds nothing to do."""
+        if self._fd >= 0 or self._reserved:
+            self.path.unlink(missing_ok=True)
+        self.settle()
+
+    def _open(self) -> None:
+        self._fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        request = self.request
+        self._append(write_meta(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid))
 
     def _append(self, data: bytes) -> None:
         self._hash.update(data)
@@ -98,22 +131,7 @@ class PartTenSink:
         self.discard()
         self.refused = reason
 
-    def finish(self) -> str:
-        """Close the file and return its SHA-256; the file stays the caller's, not yet synced."""
+    def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        return self._hash.hexdigest()
-
-    @property
-    def empty(self) -> bool:
-        """Whether no data set arrived."""
-        return self.length == 0
-
-    def discard(self) -> None:
-        """Drop the file and the reservation; nothing happens the second time."""
-        self.finish()
-        if self.length:
-            self.path.unlink(missing_ok=True)
-            self._release(self.length)
-            self.length = 0

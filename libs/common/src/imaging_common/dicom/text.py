@@ -18,7 +18,7 @@ class Charset:
         self._encodings = [_ALIASES.get(name, name) for name in names if name] or ["latin_1"]
 
     def decode(self, value: bytes) -> str:
-        """The text of a value. What does not decode becomes U+FFFD; an undeclared set is taken as UTF-8 if it can be."""
+        """The text of a value. What does not decode becomes U+FFFD; an undeclared set is UTF-8 if it can be."""
         if value.isascii() and b"\x1b" not in value:
             return value.decode("ascii")
         if b"\x1b" in value:

@@ -4,14 +4,16 @@ A study without instances (announced, or claimed, but nothing arrived) is never 
 nor open access to anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pymongo import ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
 
 from imaging_common.access import Subject, visible_studies
+from imaging_common.errors import RetryableError
 from imaging_common.index.model import InstanceDocument, SeriesDocument, StudyDocument
 
 Clause = Mapping[str, Any]
@@ -25,6 +27,10 @@ MAX_KEYS = 10_000
 STUDY_ORDER = (("study_date", -1), ("study_time", -1), ("study_uid", 1))
 SERIES_ORDER = (("study_uid", 1), ("series_number", 1), ("series_uid", 1))
 INSTANCE_ORDER = (("series_key", 1), ("instance_number", 1), ("sop_instance_uid", 1))
+
+
+class IndexUnavailable(RetryableError):
+    """MongoDB did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,19 @@ class StudyIndex:
         found = await self._reader.find(level.collection, {"$and": clauses}, limit=MAX_KEYS, projection={"_id": 1})
         return [document["_id"] for document in found]
 
+    async def study_keys(self, level: Level, subject: Subject, where: Clause) -> list[str]:
+        """The `_id`s of the studies that have something matching at a lower level."""
+        clauses = [dict(where), _at_level(visible_studies(subject), level)]
+        found = await self._reader.find(
+            level.collection, {"$and": clauses}, limit=MAX_KEYS, projection={"study_key": 1}
+        )
+        return sorted({document["study_key"] for document in found})
+
+    async def documents(self, level: Level, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Studies or series by their `_id`s."""
+        found = await self._reader.find(level.collection, {"_id": {"$in": sorted(keys)}})
+        return {document["_id"]: document for document in found}
+
     async def series_of(self, study_keys: Sequence[str]) -> list[SeriesDocument]:
         """The series of studies, named by their keys `<holder>/<study>`, in display order."""
         found = await self._reader.find("series", {"study_key": {"$in": list(study_keys)}}, order=SERIES_ORDER)
@@ -207,7 +226,10 @@ class MongoIndexReader:
         )
         if order:
             cursor = cursor.sort(list(order))
-        return await cursor.to_list()
+        try:
+            return await cursor.to_list()
+        except PyMongoError as error:
+            raise IndexUnavailable(f"the index does not answer: {type(error).__name__}") from error
 
     async def merged(
         self, level: Level, where: Clause, *, prefer: str, limit: int, offset: int
@@ -231,7 +253,10 @@ class MongoIndexReader:
             },
         ]
         options: dict[str, Any] = {"maxTimeMS": FIND_DEADLINE_MS, "allowDiskUse": True}
-        cursor = await self._database[level.collection].aggregate(pipeline, **options)
-        (answer,) = await cursor.to_list()
+        try:
+            cursor = await self._database[level.collection].aggregate(pipeline, **options)
+            (answer,) = await cursor.to_list()
+        except PyMongoError as error:
+            raise IndexUnavailable(f"the index does not answer: {type(error).__name__}") from error
         total = answer["total"][0]["n"] if answer["total"] else 0
         return [row["documents"] for row in answer["rows"]] if limit else [], total

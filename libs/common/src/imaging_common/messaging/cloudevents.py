@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from imaging_common.errors import BadMessage
 from imaging_common.events import EVENT_TYPES, Envelope, Event
+from imaging_common.messaging.reading import UnreadableRecord
 
 Headers = list[tuple[str, bytes]]
 CONTENT_TYPE = "application/json"
@@ -50,8 +51,10 @@ def read_envelope(record: Any) -> Envelope:
     Raises
     ------
     BadMessage
-        `bad-header`, `missing-header`, `bad-key`.
+        `unreadable`, `bad-header`, `missing-header`, `bad-key`.
     """
+    if isinstance(record, UnreadableRecord):
+        raise BadMessage("unreadable", "the record cannot be decoded; it is still in the source topic")
     headers = decode_headers(record.headers)
     missing = [name for name in _REQUIRED if not headers.get(name)]
     if missing:

@@ -22,7 +22,7 @@ DEPENDENCY_AWAY: tuple[type[Exception], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds of retrying one message in place.
+    """Bounds of retrying one message.
 
     A handler that crashes gets `crash_attempts`; one whose dependency is away is tried for `away_seconds`, so that a
     restart of MongoDB or MinIO costs time and no message.
@@ -33,6 +33,8 @@ class RetryPolicy:
     first_delay: float = 0.2
     factor: float = 2.0
     longest_delay: float = 10.0
+    patience: float = 1.0
+    """A longer wait than this is not spent in the handler's turn: the partition waits, all others go on."""
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after the failed attempt number `attempt` (1, 2, …)."""
@@ -70,6 +72,11 @@ class DeadLetterLimit:
             return (1.0 - level) * self.refill_seconds
         self._levels[topic] = (level - 1.0, now)
         return 0.0
+
+    def give_back(self, topic: str) -> None:
+        """The dead letter was not written after all."""
+        level, since = self._levels[topic]
+        self._levels[topic] = (level + 1.0, since)
 
     def exhausted(self) -> list[str]:
         """The topics that may not dead-letter anything at the moment."""

@@ -15,10 +15,12 @@ from faststream.security import SASLScram512
 
 from imaging_common.errors import NotReady, PublishFailed
 from imaging_common.messaging.connection import MAX_RECORD_BYTES, METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS
-from imaging_common.messaging.consumer import Delivery, Settlement, SettleMiddleware
+from imaging_common.messaging.consumer import SettleMiddleware
 from imaging_common.messaging.publisher import KafkaPublisher
+from imaging_common.messaging.reading import SteadyConsumer
 from imaging_common.messaging.retry import DeadLetterLimit, RetryPolicy
 from imaging_common.messaging.router import EventRouter
+from imaging_common.messaging.settlement import Delivery, Settlement
 from imaging_common.messaging.tail import Callback, Tail
 from imaging_common.messaging.topics import subscription_pattern
 from imaging_common.settings import ServiceSettings
@@ -129,8 +131,7 @@ class Messaging:
                 await self._kafka.check()
                 if self._router.topics:
                     self._build_broker()
-                    assert self._broker is not None
-                    await self._broker.start()
+                    await self._start_broker()
                 for tail in self._tails:
                     await tail.start()
         except (KafkaError, PublishFailed, TimeoutError) as error:
@@ -140,6 +141,13 @@ class Messaging:
             await self._stop_broker()
             return False
         return True
+
+    async def _start_broker(self) -> None:
+        assert self._broker is not None
+        options = await self._broker.connect()
+        assert isinstance(options, partial)
+        self._broker.config.broker_config.builder = partial(SteadyConsumer, **options.keywords)
+        await self._broker.start()
 
     def _build_broker(self) -> None:
         settings = self._settings
@@ -172,6 +180,7 @@ class Messaging:
             max_poll_interval_ms=600_000,
             max_partition_fetch_bytes=MAX_RECORD_BYTES,
             no_reply=True,
+            listener=self._settlement.commits,
             decoder=self._decode,
         )
         self._subscriber(self._handle)
@@ -184,5 +193,10 @@ class Messaging:
 
     async def _stop_broker(self) -> None:
         if self._broker is not None:
+            if self._subscriber is not None:
+                self._subscriber.running = False
+                await self._subscriber.lock.wait_release(self._grace_seconds)
+                await self._settlement.commits.flush()
             await self._broker.stop()
+            self._settlement.commits.cancel()
             self._broker = self._subscriber = None

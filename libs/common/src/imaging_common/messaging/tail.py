@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from imaging_common.errors import BadMessage, NotReady
 from imaging_common.events import Envelope, Event
 from imaging_common.messaging.cloudevents import read_envelope, read_event
 from imaging_common.messaging.connection import client_options
+from imaging_common.messaging.reading import SteadyConsumer
 from imaging_common.messaging.topics import subscription_pattern
 from imaging_common.settings import ServiceSettings
 
@@ -48,8 +48,8 @@ class Tail:
         if self._task is None or self._task.done():
             raise NotReady("the reader of live events is not running")
 
-    async def _connect(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(
+    async def _connect(self) -> SteadyConsumer:
+        consumer = SteadyConsumer(
             **client_options(self._settings, self._service),
             group_id=None,
             auto_offset_reset="latest",
@@ -66,7 +66,7 @@ class Tail:
             raise
         return consumer
 
-    async def _run(self, consumer: AIOKafkaConsumer) -> None:
+    async def _run(self, consumer: SteadyConsumer) -> None:
         while True:
             try:
                 await self._read(consumer)
@@ -76,7 +76,7 @@ class Tail:
                 await consumer.stop()
             consumer = await self._reconnect()
 
-    async def _reconnect(self) -> AIOKafkaConsumer:
+    async def _reconnect(self) -> SteadyConsumer:
         while True:
             await asyncio.sleep(AGAIN_SECONDS)
             try:
@@ -84,7 +84,7 @@ class Tail:
             except (KafkaError, TimeoutError) as error:
                 _log.warning("tail-not-connected", error=type(error).__name__)
 
-    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+    async def _read(self, consumer: SteadyConsumer) -> None:
         async for record in consumer:
             try:
                 envelope = read_envelope(record)

@@ -2,13 +2,16 @@
 
 import logging
 import sys
+import time
 import traceback
 from typing import Any, cast
 
 import structlog
 from opentelemetry import trace
 
-_QUIET = ("aiokafka", "faststream", "httpx", "httpcore", "pymongo", "urllib3", "asyncio", "pynetdicom", "pydicom")
+_QUIET = ("aiokafka", "httpx", "httpcore", "pymongo", "urllib3", "asyncio", "pynetdicom", "pydicom")
+
+REPEAT_SECONDS = 10.0
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -42,11 +45,32 @@ def configure_logs(service: str, level: str) -> None:
             ],
         )
     )
+    handler.addFilter(OncePer(REPEAT_SECONDS))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("faststream").setLevel(logging.ERROR)
+
+
+class OncePer(logging.Filter):
+    """Lets a library say the same thing once in so many seconds; aiokafka repeats some 90 times a second that Kafka is away."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._said: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is passed on; structlog's own records always are."""
+        if not record.name.startswith(_QUIET):
+            return True
+        place, now = (record.pathname, record.lineno), time.monotonic()
+        if now - self._said.get(place, -self._seconds) < self._seconds:
+            return False
+        self._said[place] = now
+        return True
 
 
 def _add_service(service: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from confluent_kafka import Producer
 
 from imaging_common.messaging.connection import client_options
 from imaging_common.settings import ServiceSettings
@@ -31,13 +32,21 @@ async def create_topics(settings: ServiceSettings, *names: str, partitions: int 
 
 
 async def send_raw(
-    settings: ServiceSettings, topic: str, records: Sequence[tuple[bytes | None, bytes | None, Headers]]
+    settings: ServiceSettings,
+    topic: str,
+    records: Sequence[tuple[bytes | None, bytes | None, Headers]],
+    compression: str | None = None,
 ) -> None:
     """Write records (key, value, headers) as they are, in order, acknowledged."""
-    producer = AIOKafkaProducer(**client_options(settings, "test"), acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(
+        **client_options(settings, "test"), acks="all", enable_idempotence=True, compression_type=compression
+    )
     await producer.start()
     try:
         for key, value, headers in records:
+            if key is None and value is None:
+                await asyncio.to_thread(_send_nothing, settings, topic, headers)
+                continue
             await producer.send_and_wait(topic, value=value, key=key, headers=list(headers), partition=0)
     finally:
         await producer.stop()
@@ -73,3 +82,20 @@ async def committed(settings: ServiceSettings, group: str, topic: str, partition
         await admin.close()
     found = offsets.get(TopicPartition(topic, partition))
     return None if found is None or found.offset < 0 else int(found.offset)
+
+
+def _send_nothing(settings: ServiceSettings, topic: str, headers: Headers) -> None:
+    """A record with neither key nor value, which aiokafka refuses to write."""
+    producer = Producer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": settings.kafka_username,
+            "sasl.password": settings.kafka_password.get_secret_value(),
+            "acks": "all",
+        }
+    )
+    producer.produce(topic, value=None, key=None, headers=list(headers), partition=0)
+    if producer.flush(20):
+        raise TimeoutError("the record was not acknowledged")

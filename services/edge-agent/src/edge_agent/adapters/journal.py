@@ -1,153 +1,253 @@
-"""The spool's journal: SQLite with write-ahead log and full synchronisation, shared by the agent's processes."""
+"""The spool's journal: one SQLite file (WAL, synchronous FULL) that the agent's processes share.
 
-import sqlite3
-import time
-from collections.abc import Iterable
-from pathlib import Path
-
-from edge_agent.model import Backlog, SpooledInstance, State
-from imaging_common.dicom import CheckedInstance
-from imaging_common.events import ManifestEntry
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS instances (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    study_uid TEXT NOT NULL, sop_instance_uid TEXT NOT NULL, sha256 TEXT NOT NULL,
-    length INTEGER NOT NULL, path TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
-    on_disk INTEGER NOT NULL DEFAULT 1, traceparent TEXT, received_at REAL NOT NULL,
-    UNIQUE (study_uid, sop_instance_uid, sha256)
-);
-CREATE INDEX IF NOT EXISTS waiting ON instances (state, study_uid, number);
-CREATE TABLE IF NOT EXISTS announcements (
-    study_uid TEXT NOT NULL, announcement INTEGER NOT NULL, last_number INTEGER NOT NULL,
-    published INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (study_uid, announcement)
-);
+Writers take turns by a lock file, because SQLite's own waiting sleeps and is unfair. Only the main process copies the
+log back into the file (`checkpoint`), so that a receiving process never does it before an acknowledgement.
 """
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from uuid import uuid4
+
+from edge_agent.model import Arrival, Outcome, SpooledInstance, State, Usage
+from edge_agent.ports import BuildAnnouncement, OutgoingEvent
+from imaging_common.events import EVENT_TYPES, ManifestEntry
+
+_INSTANCE = "number, study_uid, sop_instance_uid, sha256, length, traceparent"
 
 
 class Journal:
-    """One connection; each thread that writes has its own."""
+    """Two connections of one process: one reads, one writes.
 
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(SCHEMA)
+    Parameters
+    ----------
+    path
+        The SQLite file; the folder must exist.
+    on_commit
+        Called with the bytes that nothing may delete, within each writing transaction's turn.
+    """
+
+    def __init__(self, path: Path, on_commit: Callable[[int], None] = lambda _: None) -> None:
+        self._turn = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._on_commit = on_commit
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._write = self._connect(path)
+        self._read = self._connect(path)
+        with self._alone():
+            self._write.executescript(files("edge_agent.adapters").joinpath("schema.sql").read_text())
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
 
     def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
+        """Close the connections."""
+        self._write.close()
+        self._read.close()
+        os.close(self._turn)
 
-    def add(self, rows: Iterable[tuple[CheckedInstance, Path, str | None]]) -> None:
-        """Write received instances in one transaction, durable on return; one that is known changes nothing."""
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._writing:
+            fcntl.flock(self._turn, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._alone():
+            self._write.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._write
+                held = _usage(self._write).held_bytes
+                self._write.execute("COMMIT")
+            except BaseException:
+                self._write.execute("ROLLBACK")
+                raise
+            self._on_commit(held)
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        with self._reading:
+            return self._read.execute(query, values).fetchall()
+
+    def _instances(self, query: str, values: Sequence[object]) -> list[SpooledInstance]:
+        return [SpooledInstance(*row) for row in self._rows(query, values)]  # type: ignore[arg-type]
+
+    def checkpoint(self) -> None:
+        """Copy what is committed from the log into the file; waits for nobody."""
+        with self._writing:
+            self._write.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def add(self, arrivals: Sequence[Arrival]) -> list[tuple[Outcome, bool]]:
+        """Write arrivals in one transaction; for each its outcome, and whether its file belongs in the spool."""
         now = time.time()
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._db.executemany(
-                "INSERT INTO instances (study_uid, sop_instance_uid, sha256, length, path, state, traceparent,"
-                " received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                [
-                    (i.study_uid, i.sop_instance_uid, i.sha256, i.length, str(path), State.RECEIVED, trace, now)
-                    for i, path, trace in rows
-                ],
+        with self._transaction() as db:
+            return [self._add(db, arrival, now) for arrival in arrivals]
+
+    @staticmethod
+    def _add(db: sqlite3.Connection, one: Arrival, now: float) -> tuple[Outcome, bool]:
+        inserted = db.execute(
+            "INSERT INTO instances (study_uid, series_uid, sop_instance_uid, sha256, length, traceparent, received_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (one.study_uid, one.series_uid, one.sop_instance_uid, one.sha256, one.length, one.traceparent, now),
+        )
+        if inserted.rowcount:
+            return Outcome.NEW, True
+        query = "SELECT state, on_disk FROM instances WHERE sop_instance_uid = ? AND sha256 = ?"
+        state, on_disk = db.execute(query, (one.sop_instance_uid, one.sha256)).fetchone()
+        if state == State.REJECTED:
+            return Outcome.REJECTED, False
+        return Outcome.DUPLICATE, bool(on_disk)
+
+    def count_refusal(self, reason: str) -> None:
+        """Count an instance that was refused before it was acknowledged."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO refusals VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1",
+                (reason,),
             )
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
-    def backlog(self) -> Backlog:
-        """What waits, and what the spool holds."""
-        row = self._db.execute(
-            "SELECT coalesce(sum(state IN ('received', 'sent')), 0),"
-            " coalesce(sum(CASE WHEN state IN ('received', 'sent') THEN length END), 0),"
-            " coalesce(sum(length), 0) FROM instances WHERE on_disk"
-        ).fetchone()
-        return Backlog(*row)
+    def refusals(self) -> dict[str, int]:
+        """Refused instances by reason."""
+        return dict(self._rows("SELECT reason, count FROM refusals"))  # type: ignore[arg-type]
 
-    def studies_to_send(self) -> list[str]:
-        """Studies with instances that were not sent, the longest waiting first."""
-        rows = self._db.execute(
-            "SELECT study_uid FROM instances WHERE state = 'received' GROUP BY study_uid ORDER BY min(number)"
+    def studies_to_send(self) -> list[tuple[str, bool]]:
+        """See `StudyJournal`."""
+        query = "SELECT study_uid, NOT sent FROM studies WHERE waiting > 0 ORDER BY rowid"
+        return [(str(study), bool(first)) for study, first in self._rows(query)]
+
+    def to_send(self, study_uid: str, limit: int) -> list[SpooledInstance]:
+        """See `StudyJournal`."""
+        query = f"SELECT {_INSTANCE} FROM instances WHERE state = 'received' AND study_uid = ? ORDER BY number LIMIT ?"  # noqa: S608
+        return self._instances(query, (study_uid, limit))
+
+    def mark_sent(self, numbers: Iterable[int]) -> None:
+        """See `StudyJournal`."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE instances SET state = 'sent' WHERE number = ? AND state = 'received'",
+                [(number,) for number in numbers],
+            )
+
+    def mark_rejected(self, reasons: Mapping[int, str]) -> None:
+        """See `StudyJournal`."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE instances SET state = 'rejected', reason = ? WHERE number = ? AND state = 'received'",
+                [(reason, number) for number, reason in reasons.items()],
+            )
+
+    def mark_stored(self, study_uid: str, entries: Sequence[ManifestEntry]) -> int:
+        """See `StudyJournal`."""
+        with self._transaction() as db:
+            (order,) = db.execute("SELECT coalesce(max(stored_order), 0) + 1 FROM instances").fetchone()
+            changed = db.executemany(
+                "UPDATE instances SET state = 'stored', stored_order = ? WHERE sop_instance_uid = ? AND sha256 = ?"
+                " AND study_uid = ? AND state IN ('received', 'sent')",
+                [(order, entry.sop_instance_uid, entry.sha256, study_uid) for entry in entries],
+            )
+            return changed.rowcount
+
+    def studies_to_announce(self) -> dict[str, int]:
+        """See `StudyJournal`."""
+        query = "SELECT study_uid, last_change FROM studies WHERE last_change > announced_change"
+        return dict(self._rows(query))  # type: ignore[arg-type]
+
+    def announce(self, study_uid: str, build: BuildAnnouncement) -> bool:
+        """See `StudyJournal`."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT sop_instance_uid, sha256, traceparent FROM instances"
+                " WHERE study_uid = ? AND state != 'rejected' ORDER BY number",
+                (study_uid,),
+            ).fetchall()
+            query = "SELECT announcement FROM studies WHERE study_uid = ?"
+            (before,) = db.execute(query, (study_uid,)).fetchone()
+            worth_saying = bool(rows or before)
+            db.execute(
+                "UPDATE studies SET announced_change = last_change, announcement = ? WHERE study_uid = ?",
+                (before + worth_saying, study_uid),
+            )
+            if worth_saying:
+                manifest = [ManifestEntry(sop_instance_uid=uid, sha256=digest) for uid, digest, _ in rows]
+                topic, event = build(before + 1, manifest)
+                db.execute(
+                    "INSERT INTO events (event_id, topic, key, type, data, traceparent) VALUES (?, ?, ?, ?, ?, ?)",
+                    (str(uuid4()), topic, study_uid, event.type_name(), event.model_dump_json(), _first(rows)),
+                )
+            return worth_saying
+
+    def next_events(self, limit: int) -> list[OutgoingEvent]:
+        """See `OutgoingEvents`."""
+        query = (
+            "SELECT number, event_id, topic, key, type, data, traceparent FROM events WHERE problem IS NULL"
+            " ORDER BY number LIMIT ?"
         )
-        return [row[0] for row in rows]
+        return [
+            OutgoingEvent(number, event_id, topic, key, EVENT_TYPES[kind].model_validate_json(data), trace)  # type: ignore[arg-type,index]
+            for number, event_id, topic, key, kind, data, trace in self._rows(query, (limit,))
+        ]
 
-    def to_send(self, study_uid: str) -> list[SpooledInstance]:
-        """The study's instances that were not sent, in order of arrival."""
-        rows = self._db.execute(
-            "SELECT number, study_uid, sop_instance_uid, sha256, length, path, traceparent FROM instances"
-            " WHERE state = 'received' AND study_uid = ? ORDER BY number LIMIT 2000",
-            (study_uid,),
+    def mark_published(self, number: int) -> None:
+        """See `OutgoingEvents`."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM events WHERE number = ?", (number,))
+
+    def set_aside(self, number: int, reason: str) -> None:
+        """See `OutgoingEvents`."""
+        with self._transaction() as db:
+            db.execute("UPDATE events SET problem = ? WHERE number = ?", (reason, number))
+
+    def events_set_aside(self) -> int:
+        """How many events can never be published."""
+        return int(str(self._rows("SELECT count(*) FROM events WHERE problem IS NOT NULL")[0][0]))
+
+    def usage(self) -> Usage:
+        """See `StudyJournal`."""
+        with self._reading:
+            return _usage(self._read)
+
+    def ring_oldest(self, excess_bytes: int) -> list[SpooledInstance]:
+        """See `StudyJournal`."""
+        query = (
+            f"SELECT {_INSTANCE} FROM (SELECT {_INSTANCE}, sum(length) OVER (ORDER BY stored_order, number) - length"  # noqa: S608
+            " AS before FROM instances WHERE state = 'stored' AND on_disk = 1) WHERE before < ? LIMIT 2000"
         )
-        return [SpooledInstance(n, study, sop, sha, size, Path(path), t) for n, study, sop, sha, size, path, t in rows]
+        return self._instances(query, (excess_bytes,))
 
-    def anything_sent(self, study_uid: str) -> bool:
-        """Whether an instance of the study was sent before."""
-        query = "SELECT 1 FROM instances WHERE study_uid = ? AND state != 'received' LIMIT 1"
-        return self._db.execute(query, (study_uid,)).fetchone() is not None
+    def mark_removed(self, numbers: Iterable[int]) -> None:
+        """See `StudyJournal`."""
+        with self._transaction() as db:
+            db.executemany("UPDATE instances SET on_disk = 0 WHERE number = ?", [(number,) for number in numbers])
 
-    def mark_sent(self, batch: list[SpooledInstance], refused: dict[str, str]) -> None:
-        """The centre answered: all are sent but the refused ones, which keep the reason."""
-        self._db.executemany(
-            "UPDATE instances SET state = ?, reason = ? WHERE number = ? AND state = 'received'",
-            [
-                (State.REJECTED, refused[i.sop_instance_uid], i.number)
-                if i.sop_instance_uid in refused
-                else (State.SENT, "", i.number)
-                for i in batch
-            ],
-        )
-
-    def mark_stored(self, study_uid: str, entries: list[ManifestEntry]) -> None:
-        """The archive's receipt for these instances."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany(
-            "UPDATE instances SET state = 'stored' WHERE study_uid = ? AND sop_instance_uid = ? AND sha256 = ?",
-            [(study_uid, entry.sop_instance_uid, entry.sha256) for entry in entries],
-        )
-        self._db.execute("COMMIT")
-
-    def ring_overflow(self, ring_bytes: int) -> list[tuple[int, Path]]:
-        """Stored instances, oldest first, that must go for the ring to keep its bound."""
-        rows = self._db.execute(
-            "SELECT number, path, sum(length) OVER (ORDER BY number DESC) AS kept FROM instances"
-            " WHERE state = 'stored' AND on_disk ORDER BY number"
-        )
-        return [(number, Path(path)) for number, path, kept in rows if kept > ring_bytes]
-
-    def mark_removed(self, numbers: list[int]) -> None:
-        """Their files are gone from the ring."""
-        self._db.executemany("UPDATE instances SET on_disk = 0 WHERE number = ?", [(number,) for number in numbers])
-
-    def open_announcements(self, quiet_seconds: float) -> None:
-        """Note an announcement for each study that is quiet and has instances no announcement covers."""
-        self._db.execute(
-            "INSERT INTO announcements (study_uid, announcement, last_number)"
-            " SELECT i.study_uid, coalesce(max(a.announcement), 0) + 1, max(i.number) FROM instances i"
-            " LEFT JOIN announcements a ON a.study_uid = i.study_uid GROUP BY i.study_uid"
-            " HAVING max(i.received_at) < ? AND max(i.number) > coalesce(max(a.last_number), 0)",
-            (time.time() - quiet_seconds,),
-        )
-
-    def unpublished(self) -> list[tuple[str, int, list[ManifestEntry]]]:
-        """Announcements that Kafka has not acknowledged, each with its manifest."""
-        rows = self._db.execute(
-            "SELECT study_uid, announcement, last_number FROM announcements WHERE NOT published ORDER BY rowid"
-        ).fetchall()
-        return [(study, number, self._manifest(study, last)) for study, number, last in rows]
-
-    def mark_published(self, study_uid: str, announcement: int) -> None:
-        """Kafka has the announcement."""
-        query = "UPDATE announcements SET published = 1 WHERE study_uid = ? AND announcement = ?"
-        self._db.execute(query, (study_uid, announcement))
+    def on_disk(self) -> dict[str, tuple[SpooledInstance, State]]:
+        """Every instance that should have a file, by SHA-256."""
+        rows = self._rows(f"SELECT {_INSTANCE}, state FROM instances WHERE on_disk = 1")  # noqa: S608
+        return {str(row[3]): (SpooledInstance(*row[:-1]), State(str(row[-1]))) for row in rows}  # type: ignore[arg-type]
 
     def rows(self, study_uid: str) -> list[dict[str, str]]:
-        """What the journal says of a study, for tests and operators."""
+        """What the journal says of a study's instances, in order of arrival."""
         query = "SELECT sop_instance_uid, sha256, state, reason FROM instances WHERE study_uid = ? ORDER BY number"
         names = ("sop_instance_uid", "sha256", "state", "reason")
-        return [dict(zip(names, row, strict=True)) for row in self._db.execute(query, (study_uid,))]
+        return [dict(zip(names, map(str, row), strict=True)) for row in self._rows(query, (study_uid,))]
 
-    def _manifest(self, study_uid: str, last_number: int) -> list[ManifestEntry]:
-        query = "SELECT sop_instance_uid, sha256 FROM instances WHERE study_uid = ? AND number <= ? ORDER BY number"
-        rows = self._db.execute(query, (study_uid, last_number))
-        return [ManifestEntry(sop_instance_uid=uid, sha256=digest) for uid, digest in rows]
+
+def _usage(db: sqlite3.Connection) -> Usage:
+    rows = db.execute("SELECT state, instances, bytes FROM totals").fetchall()
+    return Usage({State(s): n for s, n, _ in rows}, {State(s): size for s, _, size in rows})
+
+
+def _first(rows: list[tuple[str, str, str | None]]) -> str | None:
+    return rows[0][2] if rows else None

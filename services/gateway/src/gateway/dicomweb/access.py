@@ -8,11 +8,12 @@ import hashlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
 
 from starlette.exceptions import HTTPException
 
 from imaging_common.access import Action, StudyRef, Subject, decide
+from imaging_common.audit import Action as AuditAction
+from imaging_common.audit import AuditTrail, Outcome
 from imaging_common.ids import is_uid
 from imaging_common.index.model import StudyDocument
 from imaging_common.index.read import StudyIndex
@@ -20,14 +21,6 @@ from imaging_common.index.read import StudyIndex
 STUDIES_FRESH_SECONDS = 1.0
 MAX_REMEMBERED = 10_000
 NOT_FOUND = "There is no such resource."
-
-
-class Trail(Protocol):
-    """`imaging_common.audit.AuditTrail`, or a fake."""
-
-    async def record(self, *, action: str, outcome: str, user: str, **fields: object) -> None:
-        """Durable on return."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +45,14 @@ class OpenStudy:
 class StudyDoor:
     """Every request for images goes through here."""
 
-    def __init__(self, index: StudyIndex, audit: Trail) -> None:
+    def __init__(self, index: StudyIndex, audit: AuditTrail) -> None:
         self._index = index
         self._audit = audit
         self._fresh: OrderedDict[str, tuple[float, list[StudyDocument]]] = OrderedDict()
         self._recorded: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
 
     async def open(
-        self, subject: Subject, study_uid: str, holder: str | None, *, action: str = "view", fresh: bool = True
+        self, subject: Subject, study_uid: str, holder: str | None, *, action: AuditAction = "view", fresh: bool = True
     ) -> OpenStudy:
         """The study, as far as the subject may see it; recorded durably.
 
@@ -78,15 +71,9 @@ class StudyDoor:
         ]
         allowed = [(document, decision) for document, decision in decisions if decision.allowed]
         if not allowed:
-            for document, decision in decisions or [(None, None)]:
-                await self._record(
-                    subject,
-                    study_uid,
-                    action=action,
-                    outcome="denied",
-                    holder=document.holder if document else holder,
-                    reason=decision.reason if decision else "no-such-study",
-                )
+            refused = [(document.holder, decision.reason) for document, decision in decisions]
+            for at, reason in refused or [(holder or "", "no-such-study")]:
+                await self._record(subject, study_uid, action=action, outcome="denied", holder=at, reason=reason)
             raise HTTPException(404, NOT_FOUND)
         for document, decision in allowed:
             await self._record(
@@ -116,7 +103,14 @@ class StudyDoor:
         return documents
 
     async def _record(
-        self, subject: Subject, study_uid: str, *, action: str, outcome: str, holder: str | None, reason: str
+        self,
+        subject: Subject,
+        study_uid: str,
+        *,
+        action: AuditAction,
+        outcome: Outcome,
+        holder: str | None,
+        reason: str,
     ) -> None:
         """Record once per minute; requests that come while the record is on its way wait for it too."""
         minute = int(time.time() // 60)
@@ -125,7 +119,7 @@ class StudyDoor:
         if task is None:
             audit_id = hashlib.sha256(name.encode()).hexdigest()[:32]
             task = asyncio.create_task(
-                self._audit.record(  # type: ignore[arg-type]
+                self._audit.record(
                     audit_id=audit_id,
                     action=action,
                     outcome=outcome,

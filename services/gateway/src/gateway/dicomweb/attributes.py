@@ -89,7 +89,7 @@ def tag_of(name: str) -> str | None:
 def vr_of(tag: str) -> str:
     """The VR of a tag, `UN` where the dictionary has none."""
     try:
-        return dictionary_VR(int(tag, 16)).split(" ")[0]
+        return str(dictionary_VR(int(tag, 16))).split(" ")[0]
     except KeyError:
         return "UN"
 

@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
-from gateway.dicomweb.pixels import decode_htj2k_to_native
 from imaging_common.index.model import InstanceDocument
+from imaging_common.objects.rebuild import decode_frame
 from imaging_common.objects.store import ObjectStore
 from imaging_common.telemetry import get_logger
 
@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 
 class RottenFile(Exception):
-    """The stored bytes are not those that were received: the answer is broken off, so that nobody takes it for whole."""
+    """The stored bytes are not those that were received: the answer breaks off, so that nobody takes it for whole."""
 
 
 async def stream_file(store: ObjectStore, instance: InstanceDocument) -> AsyncIterator[bytes]:
@@ -65,7 +65,7 @@ async def _rebuilt(store: ObjectStore, instance: InstanceDocument) -> AsyncItera
         for ranges in place.frames[first : last + 1]:
             offset, length = ranges[0]
             encoded = bytes(group[offset - position : offset - position + length])
-            yield await asyncio.to_thread(decode_htj2k_to_native, encoded, place)
+            yield await asyncio.to_thread(decode_frame, encoded, place)
         position = end
     rest = place.offset + place.length - position
     if rest:

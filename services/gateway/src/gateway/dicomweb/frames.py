@@ -35,25 +35,19 @@ class FrameReader:
         self._bytes = 0
         self._positions: OrderedDict[tuple[str, str], int] = OrderedDict()
 
-    async def stored_frame(self, instance: InstanceDocument, frame: int) -> tuple[bytes, str]:
-        """The bytes of a frame (from 1) as stored, fragments joined, and the bucket they came from.
+    async def stored_frame(self, instance: InstanceDocument, frame: int) -> bytes:
+        """The bytes of a frame (from 1) as stored, fragments joined.
 
         Raises
         ------
+        ObjectNotFound
+            The bytes have moved: what `instance` says of them no longer holds.
         IndexError
             There is no such frame.
         """
-        source = instance
-
-        async def read(current: InstanceDocument) -> bytes:
-            nonlocal source
-            source = current
-            ranges = current.location.frames[frame - 1]
-            parts = [await self._range(current, offset, length) for offset, length in ranges]
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-        data = await self._locations.read(instance, read)
-        return data, source.location.bucket
+        ranges = instance.location.frames[frame - 1]
+        parts = [await self._range(instance, offset, length) for offset, length in ranges]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _range(self, instance: InstanceDocument, offset: int, length: int) -> bytes:
         location = instance.location
@@ -62,7 +56,7 @@ class FrameReader:
             if block.start <= offset and offset + length <= block.end:
                 data = await asyncio.shield(block.task)
                 self._positions[name] = offset
-                return data[offset - block.start : offset - block.start + length]
+                return bytes(data[offset - block.start : offset - block.start + length])
         near = abs(offset - self._positions.get(name, -NEAR_BYTES - 1)) <= NEAR_BYTES
         self._positions[name] = offset
         self._positions.move_to_end(name)

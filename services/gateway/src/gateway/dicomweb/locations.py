@@ -59,9 +59,9 @@ class Locations:
             for study_key in study_keys:
                 series_key = f"{study_key}/{series_uid}"
                 known = self._series.get(series_key)
-                if known is not None and time.monotonic() - known.loaded_at < FRESH_SECONDS:
-                    if found := known.by_uid.get(sop_instance_uid):
-                        return found
+                fresh = known is not None and time.monotonic() - known.loaded_at < FRESH_SECONDS
+                if known is not None and fresh and (found := known.by_uid.get(sop_instance_uid)):
+                    return found
                 found = await self._index.instance(study_key, sop_instance_uid)
                 if found is not None and found.series_uid == series_uid:
                     await self.series(series_key, fresh=True)
@@ -69,7 +69,7 @@ class Locations:
         raise HTTPException(404, NOT_FOUND)
 
     async def read(self, instance: InstanceDocument, read: Callable[[InstanceDocument], Awaitable[T]]) -> T:
-        """Run `read`; if the bytes are gone (staging to archive, pack to pack), once more with the index's answer now."""
+        """Run `read`; if the bytes have moved (staging to archive), once more with where they are now."""
         try:
             return await read(instance)
         except ObjectNotFound:

@@ -86,8 +86,6 @@ class FrameForm:
     transfer_syntax: str
     """Of what is sent."""
     multipart: bool
-    as_stored: bool
-    """The stored bytes as they are; else decoded, and encoded where `media_type` is an image."""
 
     @property
     def part_type(self) -> str:
@@ -114,8 +112,8 @@ def _form(wanted: MediaRange, stored: str, multipart: bool) -> FrameForm | None:
     native = stored in NATIVE
     media = OCTETS if native else MEDIA_TYPES.get(stored, OCTETS)
     syntax = EXPLICIT_LE if native else stored
-    kept = FrameForm(media, syntax, multipart, as_stored=True)
-    uncompressed = FrameForm(OCTETS, EXPLICIT_LE, multipart, as_stored=native)
+    kept = FrameForm(media, syntax, multipart)
+    uncompressed = FrameForm(OCTETS, EXPLICIT_LE, multipart)
     asked = wanted.transfer_syntax
     if wanted.takes(OCTETS):
         if asked == "*" or (asked == stored and asked):
@@ -129,7 +127,7 @@ def _form(wanted: MediaRange, stored: str, multipart: bool) -> FrameForm | None:
     for image, default in ENCODABLE.items():
         allowed = {default, f"{JPEG}202"} if image == "image/jphc" else {default}
         if wanted.takes(image) and (asked in ("", "*") or asked in allowed):
-            return FrameForm(image, asked if asked in allowed else default, multipart, as_stored=False)
+            return FrameForm(image, asked if asked in allowed else default, multipart)
     return None
 
 

@@ -1,5 +1,7 @@
-"""Pixels: frames decoded to native bytes or arrays, encoded anew without loss, and rendered for a screen. Pure; slow, so
-called off the loop."""
+"""Pixels: frames decoded to native bytes or arrays, encoded anew without loss, and rendered for a screen.
+
+Pure and slow: called off the loop.
+"""
 
 import io
 import sys
@@ -14,14 +16,16 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, apply_windowing, pixel_array
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
 
-from gateway.dicomweb.negotiation import EXPLICIT_BE, EXPLICIT_LE, JPEG, NATIVE
-from imaging_common.index.model import Location
+from gateway.dicomweb.negotiation import EXPLICIT_BE, JPEG, NATIVE
 
 Array = npt.NDArray[Any]
 HTJ2K = frozenset({f"{JPEG}201", f"{JPEG}202", f"{JPEG}203"})
-PIXEL_TAGS = ("00280002", "00280004", "00280006", "00280010", "00280011", "00280100", "00280101", "00280102", "00280103")
+PIXEL_TAGS = (
+    *("00280002", "00280004", "00280006", "00280010", "00280011"),
+    *("00280100", "00280101", "00280102", "00280103"),
+)
 """The attributes of the Image Pixel module (PS3.3 C.7.6.3) that say how pixels are coded."""
 MAX_RENDERED = 4096
 THUMBNAIL = 128
@@ -29,14 +33,6 @@ THUMBNAIL = 128
 
 class CannotDecode(Exception):
     """There is no decoder for these pixels, or they are damaged."""
-
-
-def decode_htj2k_to_native(encoded: bytes, place: Location) -> bytes:
-    """One HTJ2K frame of an archive pack as the native bytes it was made of."""
-    array = np.asarray(imagecodecs.htj2k_decode(encoded))
-    if place.swapped:
-        array = array.byteswap()
-    return array.tobytes()
 
 
 def header_dataset(header: Mapping[str, Any]) -> Dataset:
@@ -75,8 +71,7 @@ def frame_dataset(data: bytes, syntax: str, header: Mapping[str, Any]) -> Datase
 def to_explicit_le(data: bytes, syntax: str, header: Mapping[str, Any]) -> bytes:
     """A stored frame as Explicit VR Little Endian pixels."""
     if syntax == EXPLICIT_BE:
-        size = int(_value(header, "00280100", 8)) // 8
-        return np.frombuffer(data, dtype=f">u{size}").byteswap().tobytes() if size > 1 else data
+        return swapped(data, int(_value(header, "00280100", 8)))
     if syntax in NATIVE:
         return data
     array = frame_array(data, syntax, header)
@@ -106,12 +101,45 @@ def _unsigned(array: Array) -> Array:
     return array.view(array.dtype.str.replace("i", "u")) if array.dtype.kind == "i" else array
 
 
-def bit_frames(dataset: Dataset) -> list[bytes]:
-    """Native frames of pixels that do not start on a byte (BitsAllocated 1, PS3.5 §8.1.1), each packed anew."""
+def all_frames(dataset: Dataset) -> list[bytes]:
+    """Every frame of a whole dataset as Explicit VR Little Endian pixels; frames of single bits (PS3.5 §8.1.1) are
+    packed anew so that each starts on a byte.
+
+    Raises
+    ------
+    CannotDecode
+        See there.
+    """
     count = int(dataset.get("NumberOfFrames", 1) or 1)
-    size = int(dataset.Rows) * int(dataset.Columns)
-    bits = np.unpackbits(np.frombuffer(dataset.PixelData, dtype=np.uint8), bitorder="little")
-    return [np.packbits(bits[i * size : (i + 1) * size], bitorder="little").tobytes() for i in range(count)]
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
+    try:
+        if syntax in NATIVE and dataset.get("BitsAllocated") == 1:
+            size = int(dataset.Rows) * int(dataset.Columns)
+            bits = np.unpackbits(np.frombuffer(dataset.PixelData, dtype=np.uint8), bitorder="little")
+            return [np.packbits(bits[i * size : (i + 1) * size], bitorder="little").tobytes() for i in range(count)]
+        arrays = [np.asarray(pixel_array(dataset, index=i)) for i in range(count)]
+    except Exception as error:
+        raise CannotDecode(f"the frames cannot be decoded: {type(error).__name__}") from error
+    return [array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays]
+
+
+def bulk_value(dataset: Dataset, path: str) -> bytes | None:
+    """The bytes of the attribute at `TAG`, or of the first one with this tag inside sequences; None without."""
+    tag = path.rsplit("/", 1)[-1]
+    if len(tag) != 8 or not all(c in "0123456789abcdefABCDEF" for c in tag):
+        return None
+    number = int(tag, 16)
+    if number in dataset:
+        return _bytes_of(dataset[number])
+    for element in dataset.iterall():
+        if int(element.tag) == number and (value := _bytes_of(element)):
+            return value
+    return None
+
+
+def _bytes_of(element: Any) -> bytes | None:
+    value = element.value
+    return value if isinstance(value, bytes) else str(value).encode() if value is not None else None
 
 
 def read_dataset(file: bytes) -> Dataset:
@@ -179,22 +207,11 @@ def save(picture: Image.Image, media_type: str, quality: int = 90) -> bytes:
     return out.getvalue()
 
 
+def swapped(data: bytes, bits_allocated: int) -> bytes:
+    """Big endian samples as little endian, or the other way round."""
+    size = bits_allocated // 8
+    return np.frombuffer(data, dtype=f">u{size}").byteswap().tobytes() if size > 1 else data
+
+
 def _value(header: Mapping[str, Any], tag: str, default: Any) -> Any:
     return (header.get(tag, {}).get("Value") or [default])[0]
-
-
-__all__ = [
-    "EXPLICIT_LE",
-    "CannotDecode",
-    "apply_windowing",
-    "bit_frames",
-    "decode_htj2k_to_native",
-    "display",
-    "encode",
-    "fit",
-    "frame_array",
-    "header_dataset",
-    "read_dataset",
-    "save",
-    "to_explicit_le",
-]

@@ -7,7 +7,17 @@ from typing import Any
 
 import orjson
 
-from gateway.dicomweb.attributes import ATTRIBUTES, FROM_HEADER, OF_LEVEL, Attribute, Match, tag_of, to_json, value_at, vr_of
+from gateway.dicomweb.attributes import (
+    ATTRIBUTES,
+    FROM_HEADER,
+    OF_LEVEL,
+    Attribute,
+    Match,
+    tag_of,
+    to_json,
+    value_at,
+    vr_of,
+)
 from imaging_common.index.names import name_pattern, wildcard_pattern
 from imaging_common.index.read import INSTANCES, SERIES, STUDIES, Level, Row
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from gateway.dicomweb.access import OpenStudy, StudyDoor, Trail
+from gateway.dicomweb.access import OpenStudy, StudyDoor
 from gateway.dicomweb.frames import FrameReader
 from gateway.dicomweb.locations import Locations
 from gateway.dicomweb.metadata import MetadataSource
 from gateway.dicomweb.rendered import Renderer
 from imaging_common.access import Subject
+from imaging_common.audit import Action, AuditTrail
 from imaging_common.index.read import StudyIndex
 from imaging_common.objects.store import ObjectStore
 
@@ -31,7 +32,7 @@ class Services:
     renderer: Renderer
 
     @classmethod
-    def build(cls, index: StudyIndex, store: ObjectStore, subject_of: SubjectOf, audit: Trail) -> "Services":
+    def build(cls, index: StudyIndex, store: ObjectStore, subject_of: SubjectOf, audit: AuditTrail) -> "Services":
         """Connect them."""
         locations = Locations(index)
         frames = FrameReader(store, locations)
@@ -46,7 +47,7 @@ class Services:
             renderer=Renderer(index, store, locations, frames),
         )
 
-    async def open(self, request: Request, study_uid: str, *, fresh: bool = True, action: str = "view") -> OpenStudy:
+    async def open(self, request: Request, study_uid: str, *, fresh: bool = True, action: Action = "view") -> OpenStudy:
         """Who asks, and whether they may: 401, 404, or the study."""
         subject = await self.subject_of(request)
         holder = request.path_params.get("holder")
@@ -55,9 +56,11 @@ class Services:
 
 def root_of(request: Request) -> str:
     """The path of this DICOMweb root, holder-scoped or not, as the client sees it: no scheme, no host."""
-    path = request.scope["root_path"] + request.url.path.removeprefix(request.scope["root_path"])
-    for resource in ("/studies", "/series", "/instances"):
-        head, found, _ = path.partition(resource)
-        if found:
-            return head
-    return path
+    prefix = str(request.scope.get("root_path", ""))
+    path = request.url.path
+    holder = request.path_params.get("holder")
+    if holder is not None:
+        return path.partition(f"/hospitals/{holder}")[0] + f"/hospitals/{holder}"
+    inner = path.removeprefix(prefix)
+    heads = [inner.partition(resource)[0] for resource in ("/studies", "/series", "/instances") if resource in inner]
+    return prefix + min(heads, key=len, default=inner)

@@ -2,7 +2,7 @@
 
 from imaging_common.objects.manifest import read_manifest
 from imaging_common.objects.store import ObjectNotFound, ObjectStore
-from imaging_common.telemetry import get_logger
+from imaging_common.telemetry import attached, current_traceparent, get_logger
 from indexer.ports import Index
 from indexer.usecases.index_manifest import IndexManifest
 
@@ -30,7 +30,8 @@ class IndexObject:
         except ObjectNotFound:
             log.info("manifest is gone: its successor is found by the sweep", bucket=bucket)
             return
-        await self._index_manifest(manifest, key)
+        with attached(None if current_traceparent() else manifest.traceparent):
+            await self._index_manifest(manifest, key)
 
 
 class SweepObjects:

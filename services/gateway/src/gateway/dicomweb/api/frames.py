@@ -1,0 +1,212 @@
+"""WADO-RS pixels (PS3.18 §10.4.1.1.2–6): frames, bulk data, rendered pictures and thumbnails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gateway.dicomweb import pixels
+from gateway.dicomweb.access import NOT_FOUND
+from gateway.dicomweb.api.retrieve import STORED_IN, accepted
+from gateway.dicomweb.multipart import Multipart
+from gateway.dicomweb.negotiation import IMPLICIT_LE, OCTETS, FrameForm, choose, choose_frame_form
+from gateway.dicomweb.rendered import BadLook, Look, parse_look
+from gateway.dicomweb.services import Services
+from imaging_common.index.model import InstanceDocument
+from imaging_common.objects.rebuild import decode_frame
+
+AT_ONCE_BYTES = 16 * 1024 * 1024
+MAX_FRAME_LIST = 10_000
+PICTURES = ("image/jpeg", "image/png")
+
+
+def parse_frame_list(text: str) -> list[int]:
+    """`1,2,5`: numbers from 1 (PS3.18 §10.4.1.1.6); 400 otherwise."""
+    parts = text.split(",")
+    if len(parts) > MAX_FRAME_LIST or not all(part.isdecimal() and 0 < int(part) < 10**9 for part in parts):
+        raise HTTPException(400, "Frames are listed by numbers from 1, with commas between.")
+    return [int(part) for part in parts]
+
+
+def build_frames(services: Services) -> APIRouter:
+    """Frames, bulk data, rendered, thumbnail."""
+    router = APIRouter()
+
+    async def convert(instance: InstanceDocument, number: int, form: FrameForm) -> tuple[bytes, str]:
+        """A frame in its form, and the bucket it came from."""
+        data, bucket = await services.frames.stored_frame(instance, number), instance.location.bucket
+        syntax = stored_syntax(instance)
+        if form.media_type == OCTETS and instance.location.encoding == "htj2k":
+            data = await asyncio.to_thread(decode_frame, data, instance.location)
+            syntax = instance.transfer_syntax_uid
+        if syntax == form.transfer_syntax or (form.media_type == OCTETS and syntax == IMPLICIT_LE):
+            return data, bucket
+        header = await services.renderer.header(instance)
+        if form.media_type == OCTETS:
+            return await asyncio.to_thread(pixels.to_explicit_le, data, syntax, header), bucket
+        return await asyncio.to_thread(pixels.encode, data, syntax, header, form.media_type), bucket
+
+    async def frame(instance: InstanceDocument, number: int, form: FrameForm) -> tuple[bytes, str]:
+        """The same, from wherever it lies by now."""
+        return await services.locations.read(instance, lambda current: convert(current, number, form))
+
+    async def unaligned(instance: InstanceDocument, numbers: list[int], form: FrameForm) -> Response:
+        """Frames that have no bytes of their own in the file."""
+        if form.media_type != OCTETS:
+            raise HTTPException(406, "These frames are only given as application/octet-stream.")
+        dataset = await services.renderer.whole(instance)
+        if "PixelData" not in dataset:
+            raise HTTPException(404, NOT_FOUND)
+        found = await asyncio.to_thread(pixels.all_frames, dataset)
+        if max(numbers) > len(found):
+            raise HTTPException(404, NOT_FOUND)
+        parts = [(form.part_type, found[number - 1]) for number in numbers]
+        return answer(parts, form, instance.location.bucket)
+
+    def answer(parts: list[tuple[str, bytes]], form: FrameForm, bucket: str) -> Response:
+        headers = {STORED_IN: bucket, "Cache-Control": "private, max-age=3600", "Vary": "Accept, Cookie"}
+        if not form.multipart:
+            return Response(parts[0][1], headers={**headers, "Content-Type": form.part_type})
+        return Multipart(form.media_type).whole(parts, headers)
+
+    async def stream(instance: InstanceDocument, numbers: list[int], form: FrameForm) -> Response:
+        """Many frames, one in memory at a time (and one read ahead)."""
+        multipart = Multipart(form.media_type)
+        first, bucket = await frame(instance, numbers[0], form)
+
+        async def body() -> AsyncIterator[bytes]:
+            data = first
+            for position in range(len(numbers)):
+                if position:
+                    data, _ = await frame(instance, numbers[position], form)
+                yield multipart.head(form.part_type) + data + b"\r\n"
+            yield multipart.end
+
+        return multipart.stream(body(), {STORED_IN: bucket, "Vary": "Accept, Cookie"})
+
+    async def picture(request: Request, instance: InstanceDocument, number: int, look: Look) -> Response:
+        try:
+            body = await services.renderer.picture(instance, number, look)
+        except (pixels.CannotDecode, IndexError) as error:
+            raise HTTPException(404 if isinstance(error, IndexError) else 406, "There is no such picture.") from error
+        headers = {"Cache-Control": "private, max-age=3600", "Vary": "Accept, Cookie"}
+        return Response(body, media_type=look.media_type, headers=headers)
+
+    def wanted_look(request: Request, *, thumbnail: bool = False) -> Look:
+        chosen = choose(accepted(request), PICTURES)
+        if chosen is None:
+            raise HTTPException(406, "Pictures are image/jpeg or image/png.")
+        try:
+            look = parse_look(request.query_params, chosen.type)
+        except BadLook as error:
+            raise HTTPException(400, str(error)) from error
+        if thumbnail and look.viewport is None:
+            size = pixels.THUMBNAIL
+            look = Look(look.media_type, look.window, (size, size, None), min(look.quality, 80))
+        return look
+
+    async def middle(request: Request, study: str, series: str | None) -> InstanceDocument:
+        """The instance that stands for a series or study: the middle one with frames."""
+        opened = await services.open(request, study, fresh=False)
+        for one in await services.index.series_of(opened.keys):
+            if series in (None, one.series_uid):
+                found = list((await services.locations.series(one.id)).by_uid.values())
+                shown = [instance for instance in found if instance.pixel_sha256]
+                if shown:
+                    return shown[len(shown) // 2]
+        raise HTTPException(404, NOT_FOUND)
+
+    for root in ("", "/hospitals/{holder}"):
+        below = f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}"
+
+        @router.get(f"{below}/frames/{{frames}}")
+        async def retrieve_frames(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
+            numbers = parse_frame_list(frames)
+            opened = await services.open(request, study, fresh=False)
+            found = await services.locations.instance(opened.keys, series, instance)
+            if found.pixel_sha256 is None:
+                raise HTTPException(404, NOT_FOUND)
+            form = choose_frame_form(accepted(request), stored_syntax(found), frames=len(numbers))
+            if form is None:
+                raise HTTPException(406, "These frames cannot be given in a form that is accepted.")
+            try:
+                if not found.location.frames:
+                    return await unaligned(found, numbers, form)
+                if max(numbers) > len(found.location.frames):
+                    raise HTTPException(404, NOT_FOUND)
+                largest = found.location.native_frame_length or 0
+                sizes = [max(largest, sum(size for _, size in found.location.frames[n - 1])) for n in numbers]
+                if len(numbers) > 1 and sum(sizes) > AT_ONCE_BYTES:
+                    return await stream(found, numbers, form)
+                made = [await frame(found, number, form) for number in numbers]
+            except pixels.CannotDecode as error:
+                raise HTTPException(406, "These frames can only be given as they are stored.") from error
+            return answer([(form.part_type, data) for data, _ in made], form, made[0][1])
+
+        @router.get(f"{below}/rendered")
+        async def rendered(request: Request, study: str, series: str, instance: str) -> Response:
+            look = wanted_look(request)
+            opened = await services.open(request, study, fresh=False)
+            return await picture(request, await services.locations.instance(opened.keys, series, instance), 1, look)
+
+        @router.get(f"{below}/frames/{{frames}}/rendered")
+        async def rendered_frame(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
+            look, numbers = wanted_look(request), parse_frame_list(frames)
+            opened = await services.open(request, study, fresh=False)
+            found = await services.locations.instance(opened.keys, series, instance)
+            return await picture(request, found, numbers[0], look)
+
+        @router.get(f"{below}/thumbnail")
+        async def thumbnail(request: Request, study: str, series: str, instance: str) -> Response:
+            look = wanted_look(request, thumbnail=True)
+            opened = await services.open(request, study, fresh=False)
+            return await picture(request, await services.locations.instance(opened.keys, series, instance), 1, look)
+
+        @router.get(f"{below}/frames/{{frames}}/thumbnail")
+        async def frame_thumbnail(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
+            look, numbers = wanted_look(request, thumbnail=True), parse_frame_list(frames)
+            opened = await services.open(request, study, fresh=False)
+            found = await services.locations.instance(opened.keys, series, instance)
+            return await picture(request, found, numbers[0], look)
+
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}/thumbnail")
+        async def series_thumbnail(request: Request, study: str, series: str) -> Response:
+            look = wanted_look(request, thumbnail=True)
+            return await picture(request, await middle(request, study, series), 1, look)
+
+        @router.get(f"{root}/studies/{{study}}/thumbnail")
+        async def study_thumbnail(request: Request, study: str) -> Response:
+            look = wanted_look(request, thumbnail=True)
+            return await picture(request, await middle(request, study, None), 1, look)
+
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}/rendered")
+        async def series_rendered(request: Request, study: str, series: str) -> Response:
+            look = wanted_look(request)
+            return await picture(request, await middle(request, study, series), 1, look)
+
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}/bulkdata/{{instance}}/{{tag:path}}")
+        async def bulkdata(request: Request, study: str, series: str, instance: str, tag: str) -> Response:
+            opened = await services.open(request, study, fresh=False)
+            found = await services.locations.instance(opened.keys, series, instance)
+            chosen = choose(accepted(request), (OCTETS,))
+            if chosen is None:
+                raise HTTPException(406, f"Bulk data is {OCTETS}.")
+            try:
+                value = await asyncio.to_thread(pixels.bulk_value, await services.renderer.whole(found), tag)
+            except pixels.CannotDecode as error:
+                raise HTTPException(406, "This value is too large to be given as one.") from error
+            if value is None:
+                raise HTTPException(404, NOT_FOUND)
+            headers = {STORED_IN: found.location.bucket}
+            if chosen.multipart:
+                return Multipart(OCTETS).whole([(OCTETS, value)], headers)
+            return Response(value, media_type=OCTETS, headers=headers)
+
+    return router
+
+
+def stored_syntax(instance: InstanceDocument) -> str:
+    """The transfer syntax of the frames' stored bytes."""
+    return instance.location.frame_transfer_syntax_uid or instance.transfer_syntax_uid

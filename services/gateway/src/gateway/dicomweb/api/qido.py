@@ -1,0 +1,138 @@
+"""QIDO-RS (PS3.18 §10.6): searches for studies, series and instances."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gateway.dicomweb.negotiation import DICOM_JSON, choose, parse_accept
+from gateway.dicomweb.qido import BadQuery, Query, parse_query, rows_to_json
+from gateway.dicomweb.services import Services, root_of
+from imaging_common.access import Subject
+from imaging_common.ids import is_uid
+from imaging_common.index.read import INSTANCES, SERIES, STUDIES, Level, Page, Row
+
+JSON_TYPES = (DICOM_JSON, "application/json")
+
+
+def build_qido(services: Services) -> APIRouter:
+    """The search resources; the holder-scoped root has the same."""
+    router = APIRouter()
+
+    async def search(request: Request, level: Level, study: str | None = None, series: str | None = None) -> Response:
+        media = _json_type(request)
+        try:
+            query = parse_query(request.query_params.multi_items())
+        except BadQuery as error:
+            raise HTTPException(400, str(error)) from error
+        scope: dict[str, Any] = {}
+        if study is None:
+            subject = await services.subject_of(request)
+        else:
+            subject = await services.subject_of(request)
+            opened = await services.door.open(subject, study, request.path_params.get("holder"), action="search")
+            scope["study_key" if level is not STUDIES else "_id"] = {"$in": opened.keys}
+        if series is not None:
+            scope["series_uid"] = series if is_uid(series) else ""
+        if holder := request.path_params.get("holder"):
+            scope["holder"] = holder
+        page = await _page(services, subject, level, query, scope)
+        if study is None:
+            await services.door.searched(subject, len(page.rows))
+        rows = await _answer(services, page.rows, level, query, root_of(request))
+        headers = {}
+        if page.remaining:
+            more = f"There are {page.remaining} additional results that can be requested"
+            headers["Warning"] = f'299 gateway "{more}"'
+        if not rows:
+            return Response(status_code=204, headers=headers)
+        return Response(orjson.dumps(rows), media_type=media, headers=headers)
+
+    for root in ("", "/hospitals/{holder}"):
+
+        @router.get(f"{root}/studies")
+        async def search_studies(request: Request) -> Response:
+            return await search(request, STUDIES)
+
+        @router.get(f"{root}/series")
+        async def search_all_series(request: Request) -> Response:
+            return await search(request, SERIES)
+
+        @router.get(f"{root}/instances")
+        async def search_all_instances(request: Request) -> Response:
+            return await search(request, INSTANCES)
+
+        @router.get(f"{root}/studies/{{study}}/series")
+        async def search_series(request: Request, study: str) -> Response:
+            return await search(request, SERIES, study)
+
+        @router.get(f"{root}/studies/{{study}}/instances")
+        async def search_instances(request: Request, study: str) -> Response:
+            return await search(request, INSTANCES, study)
+
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}/instances")
+        async def search_instances_of_series(request: Request, study: str, series: str) -> Response:
+            return await search(request, INSTANCES, study, series)
+
+    return router
+
+
+def _json_type(request: Request) -> str:
+    accepted = parse_accept(request.headers.get("accept"), request.query_params.get("accept"))
+    wanted = choose(accepted, JSON_TYPES)
+    if wanted is None:
+        raise HTTPException(406, f"Search results are {DICOM_JSON}.")
+    return wanted.type
+
+
+async def _page(services: Services, subject: Subject, level: Level, query: Query, scope: dict[str, Any]) -> Page:
+    """One page; keys of upper levels first narrow down what is searched below them."""
+    clauses = [scope, query.where(level)]
+    if level is not STUDIES and query.where(STUDIES):
+        keys = await services.index.keys(STUDIES, subject, query.where(STUDIES))
+        clauses.append({"study_key": {"$in": keys}})
+    if level is INSTANCES and query.where(SERIES):
+        keys = await services.index.keys(SERIES, subject, query.where(SERIES))
+        clauses.append({"series_key": {"$in": keys}})
+    if level is STUDIES and query.where(SERIES):
+        keys = await services.index.study_keys(SERIES, subject, query.where(SERIES))
+        clauses.append({"_id": {"$in": keys}})
+    where = {"$and": [clause for clause in clauses if clause] or [{}]}
+    return await services.index.search(level, subject, where, limit=query.limit, offset=query.offset)
+
+
+async def _answer(
+    services: Services, rows: Sequence[Row], level: Level, query: Query, base: str
+) -> list[dict[str, Any]]:
+    ids = [row.first["_id"] for row in rows]
+    upper: dict[str, dict[str, Any]] = {}
+    if level is not STUDIES:
+        upper |= await services.index.documents(STUDIES, {row.first["study_key"] for row in rows})
+    if level is INSTANCES:
+        upper |= await services.index.documents(SERIES, {row.first["series_key"] for row in rows})
+        headers = await services.index.headers(ids)
+    elif query.include or query.include_all:
+        headers = await services.index.first_headers(ids, level)
+    else:
+        headers = {}
+    if level is STUDIES:
+        rows = [await _merged(services, row) if len(row.documents) > 1 else row for row in rows]
+    return rows_to_json(rows, level, query, base=base, upper=upper, headers=headers)
+
+
+async def _merged(services: Services, row: Row) -> Row:
+    """A study that several holders have: counts over the series as they would be served, each from one holder."""
+    order = {document["_id"]: position for position, document in enumerate(row.documents)}
+    chosen: dict[str, Any] = {}
+    for series in sorted(await services.index.series_of(list(order)), key=lambda s: order[s.study_key]):
+        chosen.setdefault(series.series_uid, series)
+    first = {
+        **row.first,
+        "series_count": len(chosen),
+        "instance_count": sum(series.instance_count for series in chosen.values()),
+        "modalities": sorted({series.modality for series in chosen.values() if series.modality}),
+    }
+    return Row((first, *row.documents[1:]))

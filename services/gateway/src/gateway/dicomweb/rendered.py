@@ -1,0 +1,151 @@
+"""Rendered frames and thumbnails (PS3.18 §10.4.1.1.2–3): window, viewport, PNG or JPEG; what is small is kept."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydicom import Dataset
+from pydicom.pixels import pixel_array
+
+from gateway.dicomweb import pixels
+from gateway.dicomweb.files import read_file
+from gateway.dicomweb.frames import FrameReader
+from gateway.dicomweb.locations import Locations
+from imaging_common.index.model import InstanceDocument
+from imaging_common.index.read import StudyIndex
+from imaging_common.objects.store import ObjectStore
+
+KEPT_BYTES = 32 * 1024 * 1024
+KEPT_SIZE = 64 * 1024
+MAX_WHOLE_BYTES = 512 * 1024 * 1024
+LOOKUP_TAGS = ("00281201", "00281202", "00281203", "00281221", "00281222", "00281223", "00283000", "00283010")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a picture is wanted."""
+
+    media_type: str = "image/jpeg"
+    window: tuple[float, float, str] | None = None
+    viewport: tuple[int, int, tuple[int, int, int, int] | None] | None = None
+    quality: int = 90
+
+
+class BadLook(ValueError):
+    """A rendering parameter is malformed (400)."""
+
+
+def parse_look(parameters: Mapping[str, str], media_type: str) -> Look:
+    """`window=center,width,function`, `viewport=w,h[,sx,sy,sw,sh]`, `quality=1..100` (PS3.18 §8.3.5).
+
+    Raises
+    ------
+    BadLook
+        One of them is malformed or out of bounds.
+    """
+    try:
+        window = viewport = None
+        if text := parameters.get("window"):
+            center, width, *function = text.split(",")
+            window = (float(center), float(width), (function or ["linear"])[0].upper().replace("-", "_"))
+            if window[2] not in ("LINEAR", "LINEAR_EXACT", "SIGMOID") or not window[1] > 0:
+                raise BadLook("window is center,width,function with a width above 0")
+        if text := parameters.get("viewport"):
+            numbers = [int(part or 0) for part in text.split(",")]
+            if len(numbers) not in (2, 6) or not all(0 < n <= pixels.MAX_RENDERED for n in numbers[:2]):
+                raise BadLook(f"viewport is width,height[,x,y,width,height] of at most {pixels.MAX_RENDERED}")
+            if any(n < 0 for n in numbers):
+                raise BadLook("viewport regions that are flipped are not rendered")
+            region = (numbers[2], numbers[3], numbers[4], numbers[5]) if len(numbers) == 6 else None
+            viewport = (numbers[0], numbers[1], region)
+        quality = int(parameters.get("quality", "90"))
+    except BadLook:
+        raise
+    except ValueError as error:
+        raise BadLook("window, viewport and quality are numbers apart by commas") from error
+    if not 1 <= quality <= 100:
+        raise BadLook("quality is 1 to 100")
+    return Look(media_type, window, viewport, quality)
+
+
+class Renderer:
+    """Renders off the loop, two at a time; keeps small pictures within a bound."""
+
+    def __init__(self, index: StudyIndex, store: ObjectStore, locations: Locations, frames: FrameReader) -> None:
+        self._index = index
+        self._store = store
+        self._locations = locations
+        self._frames = frames
+        self._kept: OrderedDict[tuple[str, str, int, Look], bytes] = OrderedDict()
+        self._bytes = 0
+        self._slots = asyncio.Semaphore(2)
+
+    async def header(self, instance: InstanceDocument) -> dict[str, Any]:
+        """The stored header."""
+        found = await self._index.headers([instance.id])
+        return dict(orjson.loads(found[instance.id])) if instance.id in found else {}
+
+    async def whole(self, instance: InstanceDocument) -> Dataset:
+        """The whole file as dataset.
+
+        Raises
+        ------
+        CannotDecode
+            It is too large to be held in memory.
+        """
+        if instance.location.original_length > MAX_WHOLE_BYTES:
+            raise pixels.CannotDecode("the file is too large to be decoded as one")
+        file = await self._locations.read(instance, lambda current: read_file(self._store, current))
+        return await asyncio.to_thread(pixels.read_dataset, file)
+
+    async def picture(self, instance: InstanceDocument, frame: int, look: Look) -> bytes:
+        """One frame (from 1) as a picture.
+
+        Raises
+        ------
+        CannotDecode
+            It has no pixels, or none that can be decoded.
+        """
+        name = (instance.id, instance.sha256, frame, look)
+        if (kept := self._kept.get(name)) is not None:
+            self._kept.move_to_end(name)
+            return kept
+        async with self._slots:
+            made = await self._locations.read(instance, lambda current: self._render(current, frame, look))
+        if len(made) <= KEPT_SIZE and name not in self._kept:
+            self._kept[name] = made
+            self._bytes += len(made)
+            while self._bytes > KEPT_BYTES:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+        return made
+
+    async def _render(self, instance: InstanceDocument, frame: int, look: Look) -> bytes:
+        header = await self.header(instance)
+        dataset: Dataset | None = None
+        data, syntax = b"", instance.location.frame_transfer_syntax_uid or instance.transfer_syntax_uid
+        if not instance.location.frames or any("BulkDataURI" in _deep(header.get(tag)) for tag in LOOKUP_TAGS):
+            dataset = await self.whole(instance)
+        if instance.location.frames:
+            data = await self._frames.stored_frame(instance, frame)
+
+        def work() -> bytes:
+            shown = dataset if dataset is not None else pixels.header_dataset(header)
+            if data:
+                array = pixels.frame_array(data, syntax, header)
+            else:
+                try:
+                    array = pixel_array(shown, index=frame - 1)
+                except Exception as error:
+                    raise pixels.CannotDecode(f"there are no pixels to show: {type(error).__name__}") from error
+            return pixels.save(
+                pixels.fit(pixels.display(array, shown, look.window), look.viewport), look.media_type, look.quality
+            )
+
+        return await asyncio.to_thread(work)
+
+
+def _deep(element: Any) -> str:
+    return "" if element is None else orjson.dumps(element).decode()

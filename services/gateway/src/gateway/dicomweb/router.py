@@ -1,0 +1,25 @@
+"""DICOMweb of the region (PS3.18 §10): one root over all holders, and one root per holder."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, Request
+
+from gateway.dicomweb.api.frames import build_frames
+from gateway.dicomweb.api.qido import build_qido
+from gateway.dicomweb.api.retrieve import build_retrieve
+from gateway.dicomweb.services import Services
+from imaging_common.access import Subject
+from imaging_common.audit import AuditTrail
+from imaging_common.index.read import StudyIndex
+from imaging_common.objects.store import ObjectStore
+
+
+def build_dicomweb_router(
+    index: StudyIndex, store: ObjectStore, subject_of: Callable[[Request], Awaitable[Subject]], audit: AuditTrail
+) -> APIRouter:
+    """The resources below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
+    services = Services.build(index, store, subject_of, audit)
+    router = APIRouter()
+    for part in (build_qido(services), build_frames(services), build_retrieve(services)):
+        router.include_router(part)
+    return router

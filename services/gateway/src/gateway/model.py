@@ -1,0 +1,141 @@
+"""Rules without I/O: the registry's entries, sessions, case grants, who is told what."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from imaging_common.access import Action, Grant, StudyRef, Subject, decide
+from imaging_common.auth import Claims
+from imaging_common.events import (
+    ConsultAcknowledged,
+    ConsultEvent,
+    ConsultRejected,
+    ConsultWithdrawn,
+    HospitalRegistered,
+    NoticeRaised,
+    StudyChanged,
+    Version,
+)
+from imaging_common.ids import HospitalId
+
+ENDING = (ConsultRejected, ConsultWithdrawn, ConsultAcknowledged)
+"""The transitions that end a case, and with it the access it gave."""
+
+
+class HospitalEntry(BaseModel):
+    """One hospital of the registry, as the operator writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hospital: HospitalId
+    revision: int = Field(default=1, ge=1)
+    name_zh: str
+    name_en: str
+    level: Literal["community", "secondary", "tertiary", "outside"]
+    tier: Literal["distributed", "central"]
+    compression: Literal["htj2k", "keep"] = "htj2k"
+
+    def event(self) -> HospitalRegistered:
+        """The public statement about this hospital."""
+        return HospitalRegistered(**self.model_dump())
+
+    def name(self, language: str) -> str:
+        """Its name in one of the portal's languages."""
+        return self.name_zh if language == "zh" else self.name_en
+
+
+def parse_hospitals(text: str) -> list[HospitalEntry]:
+    """The entries of a registry file."""
+    return TypeAdapter(list[HospitalEntry]).validate_python(json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the provider gave; never leaves the server."""
+
+    access: str
+    refresh: str
+    id: str
+
+
+@dataclass(slots=True)
+class Session:
+    """One signed-in browser. `key` is the digest of the cookie's value."""
+
+    key: str
+    claims: Claims
+    tokens: Tokens
+    access_expires_at: float
+    """Unix time."""
+    csrf: str
+    search: dict[str, str] = field(default_factory=dict)
+    """The study list's last search, so that it is still there after a look at images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who sent a request, and by which means; `session` is None for a bearer token."""
+
+    claims: Claims
+    session: Session | None = None
+
+
+class CaseGrant(BaseModel):
+    """What one consult opens, to whom, as of one version."""
+
+    consult_id: str
+    version: Version
+    open: bool
+    applicant: str
+    applicant_hospital: str
+    consultant_hospital: str
+    studies: list[StudyRef]
+    ended_at: datetime | None = None
+
+
+def grant_of(event: ConsultEvent, applicant_grants: tuple[Grant, ...]) -> CaseGrant:
+    """The grant that a transition leaves behind.
+
+    A case can open only what its applicant may see: the applicant's hospital's studies, or those of a case that is
+    open to the applicant now. Whoever names another hospital's study gains nothing.
+    """
+    applicant = Subject(event.applicant, event.applicant_hospital, frozenset({"doctor"}), applicant_grants)
+    named = [StudyRef(study.study_uid, study.holder) for study in event.studies]
+    ended = isinstance(event, ENDING)
+    return CaseGrant(
+        consult_id=event.consult_id,
+        version=event.version,
+        open=not ended,
+        applicant=event.applicant,
+        applicant_hospital=event.applicant_hospital,
+        consultant_hospital=event.consultant_hospital,
+        studies=[study for study in named if decide(applicant, Action.VIEW, study).allowed],
+        ended_at=event.at if ended else None,
+    )
+
+
+def grants_from(cases: list[CaseGrant]) -> tuple[Grant, ...]:
+    """The access rule's grants of open cases."""
+    return tuple(Grant(study, case.consult_id) for case in cases if case.open for study in case.studies)
+
+
+def recipients_of(claims: Claims) -> list[str]:
+    """The names under which a person is told things (`NoticeRaised.recipient`)."""
+    return [f"user:{claims.user}", *(f"hospital:{claims.hospital}:{role}" for role in sorted(claims.roles))]
+
+
+def tells(subject: Subject, event: Any) -> list[str]:
+    """The names of the page events by which this person's open pages learn of `event`; empty: not theirs to know."""
+    if isinstance(event, StudyChanged):
+        ref = StudyRef(event.study_uid, event.holder)
+        return ["studies"] if decide(subject, Action.SEARCH, ref).allowed else []
+    if isinstance(event, ConsultEvent):
+        party = subject.hospital and subject.hospital in (event.applicant_hospital, event.consultant_hospital)
+        return ["consults", f"consult-{event.consult_id}"] if party else []
+    if isinstance(event, NoticeRaised):
+        mine = recipients_of(Claims(subject.user, subject.hospital, subject.roles))
+        return ["notices"] if event.recipient in mine else []
+    return []
