@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from imaging_common.errors import NotReady, RejectedError, RetryableError
+from imaging_common.errors import NotReady, PublishFailed, RejectedError, RetryableError
 from imaging_common.events import Envelope, Event, StudyOpened, StudyPinned
 from imaging_common.messaging import DeadLetterLimit, EventRouter, Messaging, RetryPolicy
 from imaging_common.messaging.cloudevents import to_record
@@ -265,6 +265,42 @@ async def test_message_is_delivered_again_when_service_stops_in_its_handler(sett
         await service.messaging.start()
         await until(lambda: service.seen["good"] == 1, 20, "delivered again")
         assert await read_all(settings, service.dead) == []
+
+
+async def test_service_needs_no_more_than_its_access_list(servers: Any, settings: ServiceSettings) -> None:
+    """Reads, dead-letters and commits with the rights that `schemas/topics/*.yaml` give, and no other topic is open."""
+
+    def connection(principal: str) -> ServiceSettings:
+        password = SecretStr(servers.kafka.passwords[principal])
+        return settings.model_copy(update={"kafka_username": principal, "kafka_password": password})
+
+    router = EventRouter()
+    seen: list[str] = []
+
+    @router.on(StudyOpened, "study-used")
+    async def reject(event: StudyOpened, envelope: Envelope) -> None:
+        seen.append(event.holder)
+        raise RejectedError("refused for good")
+
+    reader = Messaging("object-writer", connection("object-writer"), policy=QUICK)
+    reader.include(router)
+    await reader.start()
+    gateway = Messaging("gateway", connection("gateway"))
+    await gateway.start()
+    holder = f"h{uuid4().hex[:8]}"
+    await gateway.publisher.publish("study-used", opened(holder), "1.2.3")
+    await until(lambda: holder in seen, 20, "read")
+
+    async def dead() -> bool:
+        letters = await read_all(settings, "study-used-dlq-object-writer")
+        return any(holder.encode() in (letter.value or b"") for letter in letters)
+
+    await until(dead, 20, "dead letter written")
+    with pytest.raises(PublishFailed, match="TopicAuthorizationFailedError"):
+        await gateway.publisher.publish("study-changed", opened(holder), "1.2.3")
+    await reader.check()
+    await reader.stop()
+    await gateway.stop()
 
 
 async def test_every_copy_sees_events_when_tailing(settings: ServiceSettings) -> None:

@@ -3,8 +3,6 @@
 from typing import Any
 
 from pymongo import AsyncMongoClient
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from imaging_common.settings import ServiceSettings
 
@@ -31,6 +29,3 @@ def connect(settings: ServiceSettings) -> AsyncMongoClient[dict[str, Any]]:
 async def check(client: AsyncMongoClient[dict[str, Any]]) -> None:
     """Raise when MongoDB does not answer."""
     await client.admin.command("ping")
-
-
-__all__ = ["ReadConcern", "WriteConcern", "check", "connect"]

@@ -5,4 +5,5 @@ from edge_agent.settings import Settings
 from imaging_common.http import serve
 
 if __name__ == "__main__":
-    serve(build_app, Settings())
+    settings = Settings()
+    serve(lambda: build_app(settings), settings)

@@ -1,33 +1,64 @@
-"""HTTP in: what the journal says, for operators and tests inside the hospital. Listens on the agent's own machine."""
+"""HTTP in: what the journal says, for operators and tests on the agent's own machine."""
 
-from typing import Annotated, Any
+import ipaddress
+from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
-from edge_agent.adapters.journal import Journal
+from edge_agent.model import Usage
 from edge_agent.settings import Settings
 from imaging_common.ids import Uid
 
 
-def build_router(settings: Settings, journal: Journal) -> APIRouter:
+class JournalView(Protocol):
+    """What the API reads."""
+
+    def usage(self) -> Usage:
+        """What lies in the spool."""
+        ...
+
+    def rows(self, study_uid: str) -> list[dict[str, str]]:
+        """A study's instances."""
+        ...
+
+    def refusals(self) -> dict[str, int]:
+        """Refused instances by reason."""
+        ...
+
+
+def only_local(request: Request) -> None:
+    """Answer 403 to every address but the loopback's: there is no sign-in here."""
+    host = request.client.host if request.client else ""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise HTTPException(403, "only from the agent's own machine")
+
+
+def build_router(settings: Settings, journal: JournalView) -> APIRouter:
     """`/status` and `/journal`."""
-    router = APIRouter()
+    router = APIRouter(dependencies=[Depends(only_local)])
 
     @router.get("/status")
     async def status() -> dict[str, Any]:
-        """Backlog and spool, in instances and bytes."""
-        backlog = journal.backlog()
+        """Counts and bytes by state, backlog, and what was refused."""
+        usage = journal.usage()
         return {
             "hospital": settings.hospital,
-            "backlog_instances": backlog.instances,
-            "backlog_bytes": backlog.bytes,
-            "spool_bytes": backlog.spool_bytes,
+            "instances": usage.instances,
+            "bytes": usage.bytes,
+            "backlog_instances": usage.backlog_instances,
+            "backlog_bytes": usage.backlog_bytes,
+            "spool_bytes": usage.held_bytes + usage.ring_bytes,
             "spool_limit_bytes": settings.spool_limit_bytes,
+            "refused": journal.refusals(),
         }
 
     @router.get("/journal")
     async def rows(study: Annotated[Uid, Query()]) -> list[dict[str, str]]:
-        """Every instance of a study that was acknowledged, with its digest and state."""
+        """Every instance of a study that was acknowledged: `sop_instance_uid`, `sha256`, `state`, `reason`."""
         return journal.rows(study)
 
     return router

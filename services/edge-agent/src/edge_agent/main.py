@@ -1,88 +1,166 @@
 """The edge agent put together: receiving processes, background work, commands, HTTP."""
 
 import asyncio
-import contextlib
-import sys
+import signal
+import socket
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from prometheus_client import REGISTRY
 
 from edge_agent.adapters.centre import StowCentre
 from edge_agent.adapters.journal import Journal
-from edge_agent.adapters.spool import JOURNAL_FILE, sweep_incoming
-from edge_agent.api import build_router
-from edge_agent.handlers import build_handlers
+from edge_agent.adapters.metrics import JournalMetrics
+from edge_agent.adapters.receivers import Receivers
+from edge_agent.adapters.recovery import recover_spool, take_spool
+from edge_agent.adapters.spool import Budget, SpoolFolder, SpoolLock
+from edge_agent.adapters.token import AccessToken
+from edge_agent.api import build_router as build_api
+from edge_agent.handlers import build_router as build_handlers
+from edge_agent.ports import Centre
 from edge_agent.settings import Settings
-from edge_agent.usecases import EdgeAgent
+from edge_agent.usecases.announce_studies import Announcer
+from edge_agent.usecases.keep_ring import Ring
+from edge_agent.usecases.relay_events import EventRelay
+from edge_agent.usecases.send_batches import BatchSender
+from edge_agent.usecases.send_heartbeat import Heartbeat
+from imaging_common.dicom.association import listen
+from imaging_common.errors import NotReady
 from imaging_common.http import create_app
-from imaging_common.messaging import Messaging
-from imaging_common.telemetry import get_logger, setup_telemetry, shutdown_telemetry
+from imaging_common.messaging import EventPublisher, Messaging
+from imaging_common.telemetry import get_logger
 
+_log = get_logger(__name__)
 SERVICE = "edge-agent"
-log = get_logger(__name__)
+BIND_SECONDS = 15.0
+CHECKPOINT_SECONDS = 1.0
 
 
-class Receivers:
-    """The receiving processes; one that ends is started again."""
+class EdgeAgent:
+    """One hospital's agent; a fake publisher and centre go in here."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._processes: list[asyncio.subprocess.Process] = []
+    def __init__(self, settings: Settings, publisher: EventPublisher, centre: Centre | None = None) -> None:
+        settings.spool_dir.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.folder = SpoolFolder(settings.spool_dir)
+        self._lock: SpoolLock = take_spool(self.folder)
+        self._budget = Budget(self.folder.budget_path, settings.spool_limit_bytes)
+        self._budget.reset()
+        self.journal = Journal(self.folder.journal_path, on_commit=self._budget.set_held)
+        self._budget.set_held(self.journal.usage().held_bytes)
+        recover_spool(self.folder, self.journal)
+        self._listener = _listen(settings)
+        self.dimse_port: int = self._listener.getsockname()[1]
+        self._centre = centre or StowCentre(settings.ingest_url, self.folder, _token(settings))
+        self.sender = BatchSender(settings, self.journal, self.folder, self._centre)
+        self.relay = EventRelay(self.journal, publisher)
+        self.announcer = Announcer(settings.hospital, settings.quiet_seconds, self.journal, self.relay.notify)
+        self.ring = Ring(settings, self.journal, self.folder)
+        self.heartbeat = Heartbeat(settings, self.journal, publisher)
+        self.receivers = Receivers(settings, self._listener, self.sender.notify)
 
-    async def keep_running(self) -> None:
-        """Watch them until cancelled."""
+    async def run(self) -> None:
+        """Work until cancelled."""
         try:
-            while True:
-                self._processes = [p for p in self._processes if p.returncode is None]
-                while len(self._processes) < self._count:
-                    self._processes.append(
-                        await asyncio.create_subprocess_exec(sys.executable, "-m", "edge_agent.receiver")
-                    )
-                await asyncio.sleep(0.5)
+            async with asyncio.TaskGroup() as group:
+                for work in (
+                    *(self.receivers, self.sender, self.announcer),
+                    *(self.relay, self.ring, self.heartbeat),
+                ):
+                    group.create_task(work.run())
+                group.create_task(self._checkpoint())
         finally:
-            for process in self._processes:
-                process.terminate()
+            if isinstance(self._centre, StowCentre):
+                await self._centre.close()
 
-    async def check(self) -> None:
-        """Raise unless all run."""
-        if sum(process.returncode is None for process in self._processes) < self._count:
-            raise RuntimeError("a receiving process is not running")
+    async def _checkpoint(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            await asyncio.to_thread(self.journal.checkpoint)
+
+    def close(self) -> None:
+        """Give the port and the spool back."""
+        self._listener.close()
+        self.journal.close()
+        self._lock.release()
+
+    async def check_spool(self) -> None:
+        """Raise when C-STORE is refused.
+
+        Raises
+        ------
+        NotReady
+            The spool is full.
+        """
+        if self._budget.full:
+            raise NotReady("the spool is full")
 
 
-def build_app() -> FastAPI:
+def build_app(settings: Settings | None = None) -> FastAPI:
     """The agent's application."""
-    settings = Settings()
-    setup_telemetry(SERVICE, settings)
-    settings.spool_dir.mkdir(parents=True, exist_ok=True)
-    journal = Journal(settings.spool_dir / JOURNAL_FILE)
-    messaging = Messaging(SERVICE, settings, group=f"edge-agent-{settings.hospital}")
-    centre = StowCentre(settings)
-    agent = EdgeAgent(settings, journal, centre, messaging.publisher)
-    messaging.include(build_handlers(agent, settings.hospital))
-    receivers = Receivers(settings.receivers)
+    settings = settings or Settings()
+    messaging = Messaging(SERVICE, settings, group=f"{SERVICE}-{settings.hospital}")
+    agent = EdgeAgent(settings, messaging.publisher)
+    messaging.include(build_handlers(settings.hospital, agent.ring))
 
-    async def listens() -> None:
-        await receivers.check()
-        _, writer = await asyncio.open_connection(settings.dimse_host, settings.dimse_port)
-        writer.close()
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sweep_incoming(settings.spool_dir)
-        receiving = asyncio.create_task(receivers.keep_running())
-        await messaging.start()
-        working = asyncio.create_task(agent.run())
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        metrics = JournalMetrics(agent.journal)
+        REGISTRY.register(metrics)
+        tasks = [asyncio.create_task(work()) for work in (agent.run, lambda: _start(messaging))]
+        tasks[0].add_done_callback(_exit_when_failed)
         try:
             yield
         finally:
-            for task in (receiving, working):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(receiving, working, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await messaging.stop()
-            await centre.close()
-            journal.close()
-            shutdown_telemetry()
+            REGISTRY.unregister(metrics)
+            agent.close()
 
-    app = create_app(SERVICE, settings, lifespan=lifespan, checks={"kafka": messaging.check, "dimse": listens})
-    app.include_router(build_router(settings, journal))
+    checks = {"kafka": messaging.check, "receivers": agent.receivers.check, "spool": agent.check_spool}
+    app = create_app(SERVICE, settings, lifespan=lifespan, checks=checks)
+    app.include_router(build_api(settings, agent.journal))
     return app
+
+
+async def _start(messaging: Messaging) -> None:
+    """Images are received also while Kafka is away, so nothing waits for this."""
+    while True:
+        try:
+            await messaging.start()
+            return
+        except NotReady as error:
+            _log.warning("messaging-not-started", error=str(error))
+
+
+def _exit_when_failed(task: "asyncio.Task[None]") -> None:
+    """Work that ends by itself is a bug: end the process, so that whoever runs it starts it again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("agent-failed", exc_info=error)
+        _terminate()
+
+
+def _terminate() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The DICOM port; a receiving process of an agent that was just killed may hold it for a moment."""
+    deadline = time.monotonic() + BIND_SECONDS
+    while True:
+        try:
+            return listen(settings.dimse_host, settings.dimse_port)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _token(settings: Settings) -> AccessToken | None:
+    if not settings.oidc_client_id:
+        return None
+    return AccessToken(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret.get_secret_value())

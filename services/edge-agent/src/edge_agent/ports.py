@@ -123,5 +123,3 @@ class SpoolFiles(Protocol):
     def remove(self, instances: Sequence[SpooledInstance]) -> None:
         """Delete files."""
         ...
-
-

@@ -1,25 +1,66 @@
-"""One receiving process: `python -m edge_agent.receiver`, started by the agent, several on one port."""
+"""One receiving process: `python -m edge_agent.receiver NUMBER LISTENER-FD WAKE-FD`, started by the agent.
 
+It ends with the agent: standard input is a pipe whose other end the agent holds.
+"""
+
+import os
 import signal
+import socket
 import sys
+import threading
+import time
 
-from edge_agent.adapters.spool import Spool
+from edge_agent.adapters.intake import Intake
+from edge_agent.adapters.journal import Journal
+from edge_agent.adapters.spool import Budget, SpoolFolder, SpoolLock
 from edge_agent.dimse import build_server
 from edge_agent.settings import Settings
 from imaging_common.telemetry import setup_telemetry, shutdown_telemetry
 
+DRAIN_SECONDS = 5.0
+LOCK = "receivers.lock"
 
-def main() -> None:
-    """Serve until SIGTERM."""
+
+def main(number: int, listener_fd: int, wake_fd: int) -> None:
+    """Serve until SIGTERM, or until the agent is gone."""
     settings = Settings()
+    threading.Thread(target=_end_with_agent, name="watch", daemon=True).start()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     setup_telemetry("edge-agent", settings)
-    server = build_server(settings, Spool(settings.spool_dir, settings.spool_limit_bytes))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    folder = SpoolFolder(settings.spool_dir)
+    SpoolLock(folder.root, LOCK).share()
+    budget = Budget(folder.budget_path, settings.spool_limit_bytes, number)
+    wake = socket.socket(fileno=wake_fd)
+    wake.setblocking(False)
+    journal = Journal(folder.journal_path, on_commit=budget.set_held)
+    intake = Intake.start(folder, journal, lambda: _wake(wake))
+    server = build_server(settings, socket.socket(fileno=listener_fd), intake, budget)
+    server.start()
+    _wake(wake)
+    stop.wait()
+    server.stop_accepting()
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while server.active_associations and time.monotonic() < deadline:
+        time.sleep(0.05)
+    intake.stop()
+    shutdown_telemetry()
+    os._exit(0)  # associations that are still open have threads that are no daemons
+
+
+def _wake(wake: socket.socket) -> None:
     try:
-        server.serve_forever(poll_interval=0.2)
-    finally:
-        shutdown_telemetry()
+        wake.send(b"\1")
+    except BlockingIOError:  # it has enough to wake up from
+        return
+
+
+def _end_with_agent() -> None:
+    while sys.stdin.buffer.read(4096):
+        continue
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:4]))

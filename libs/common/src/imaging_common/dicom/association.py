@@ -119,6 +119,14 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
         self.socket.setblocking(False)  # another process may have accepted first
         self.server_address = self.socket.getsockname()[:2]
 
+    def server_close(self) -> None:
+        """Close this process's handle only: `shutdown(2)` would end the listener for all that share it."""
+        self.socket.close()
+
+    def stop_accepting(self) -> None:
+        """Take no more connections; associations go on."""
+        self.shutdown()
+
     def server_activate(self) -> None:
         """Nothing to do: the listener listens."""
 

@@ -34,7 +34,7 @@ def configure_logs(service: str, level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = StdoutHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow=())],
@@ -54,8 +54,20 @@ def configure_logs(service: str, level: str) -> None:
     logging.getLogger("faststream").setLevel(logging.ERROR)
 
 
+class StdoutHandler(logging.Handler):
+    """Writes to what standard output is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            sys.stdout.write(self.format(record) + "\n")
+            sys.stdout.flush()
+        except Exception:
+            self.handleError(record)
+
+
 class OncePer(logging.Filter):
-    """Lets a library say the same thing once in so many seconds; aiokafka repeats some 90 times a second that Kafka is away."""
+    """Lets a library say the same thing once in so many seconds; aiokafka says 90 times a second that Kafka is away."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()

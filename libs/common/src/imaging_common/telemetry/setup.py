@@ -1,33 +1,15 @@
 """Sets up the tracer provider and the logs once per process."""
 
-from typing import Any
-from urllib.parse import urlsplit
-
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from imaging_common.settings import ServiceSettings
 from imaging_common.telemetry.logs import configure_logs
-
-_URL_ATTRIBUTES = ("http.url", "http.target", "url.full")
-
-
-class WithoutQueryStrings(SpanProcessor):
-    """Takes the query from every address that an instrumentation writes: a query can name a patient."""
-
-    def on_start(self, span: Span, parent_context: Any = None) -> None:
-        """Replace the attributes before anybody can export them."""
-        attributes = span.attributes or {}
-        for name in _URL_ATTRIBUTES:
-            value = attributes.get(name)
-            if isinstance(value, str) and "?" in value:
-                span.set_attribute(name, urlsplit(value)._replace(query="").geturl())
-        if attributes.get("url.query"):
-            span.set_attribute("url.query", "")
+from imaging_common.telemetry.scrub import ScrubbingExporter
 
 
 def setup_telemetry(service: str, settings: ServiceSettings) -> None:
@@ -36,10 +18,9 @@ def setup_telemetry(service: str, settings: ServiceSettings) -> None:
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    provider.add_span_processor(WithoutQueryStrings())
     if settings.otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces", timeout=5)
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+        provider.add_span_processor(BatchSpanProcessor(ScrubbingExporter(exporter), schedule_delay_millis=500))
     trace.set_tracer_provider(provider)
     HTTPXClientInstrumentor().instrument()
 

@@ -1,92 +1,136 @@
-"""The centre's STOW-RS door (PS3.18 §10.5), with a client-credentials token (RFC 6749 §4.4)."""
+"""The centre's STOW-RS door (PS3.18 §10.5): a batch streams out of the spool, the answer tells each instance's fate."""
 
-import time
-from collections.abc import AsyncIterator
-from uuid import uuid4
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
 
-import anyio
 import httpx
 
-from edge_agent.errors import CentreUnavailable
+from edge_agent.adapters.spool import SpoolFolder
+from edge_agent.adapters.token import AccessToken
+from edge_agent.errors import BatchRefused, CentreUnavailable
 from edge_agent.model import SpooledInstance
-from edge_agent.settings import Settings
+from edge_agent.ports import StoreAnswer
 from imaging_common.telemetry import current_traceparent
 
-CHUNK = 1024 * 1024
-TOKEN_LEEWAY_SECONDS = 30
+CHUNK_BYTES = 4 << 20
+TIMEOUT = httpx.Timeout(connect=5, write=60, read=120, pool=10)
+_REFERENCED, _FAILED = "00081199", "00081198"
+_SOP_INSTANCE, _FAILURE_REASON = "00081155", "00081197"
+_FINAL_STATUSES = frozenset({400, 404, 406, 413, 414, 415, 422, 431})
 
 
 class StowCentre:
-    """`Centre` over HTTP."""
+    """`Centre` over HTTP.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(30, read=180))
-        self._token = ""
-        self._token_until = 0.0
+    Parameters
+    ----------
+    token
+        None: the centre asks for none (tests).
+    """
+
+    def __init__(self, ingest_url: str, folder: SpoolFolder, token: AccessToken | None) -> None:
+        self._url = ingest_url.rstrip("/")
+        self._folder = folder
+        self._token = token
+        self._client = httpx.AsyncClient(timeout=TIMEOUT)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    async def store(self, study_uid: str, batch: list[SpooledInstance]) -> dict[str, str]:
-        """See `ports.Centre.store`."""
-        boundary = uuid4().hex
+    async def store(self, study_uid: str, batch: Sequence[SpooledInstance]) -> StoreAnswer:
+        """See `Centre`."""
+        parts = _Parts(self._folder, batch)
         headers = {
-            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={parts.boundary}',
+            "Content-Length": str(parts.length),
             "Accept": "application/dicom+json",
         }
         if traceparent := current_traceparent():
             headers["traceparent"] = traceparent
         try:
-            headers["Authorization"] = f"Bearer {await self._access_token()}"
+            if self._token is not None:
+                headers["Authorization"] = f"Bearer {await self._token.get()}"
             answer = await self._client.post(
-                f"{self._settings.ingest_url}/studies/{study_uid}", headers=headers, content=_body(batch, boundary)
+                f"{self._url}/studies/{study_uid}", headers=headers, content=parts.stream()
             )
+            if answer.status_code == 401 and self._token is not None:
+                self._token.forget()
+            return _read_answer(answer)
         except (httpx.HTTPError, OSError) as error:
             raise CentreUnavailable(f"the batch could not be sent: {type(error).__name__}") from error
-        if answer.status_code == 401:
-            self._token_until = 0.0
-        if answer.status_code not in (200, 202, 409):
-            raise CentreUnavailable(f"the centre answered {answer.status_code} to a batch")
-        return refused_instances(answer.json(), [instance.sop_instance_uid for instance in batch])
-
-    async def _access_token(self) -> str:
-        if time.monotonic() > self._token_until:
-            answer = await self._client.post(
-                f"{self._settings.oidc_issuer}/protocol/openid-connect/token",
-                data={"grant_type": "client_credentials"},
-                auth=(self._settings.oidc_client_id, self._settings.oidc_client_secret.get_secret_value()),
-            )
-            answer.raise_for_status()
-            token = answer.json()
-            self._token = token["access_token"]
-            self._token_until = time.monotonic() + token["expires_in"] - TOKEN_LEEWAY_SECONDS
-        return self._token
 
 
-def refused_instances(
-    document: dict[str, dict[str, list[dict[str, dict[str, list[object]]]]]], sent: list[str]
-) -> dict[str, str]:
-    """The refused instances and their Failure Reason (0008,1197) of a store response (PS3.18 §10.5.3).
+def _read_answer(answer: httpx.Response) -> StoreAnswer:
+    """The fate of each instance from the Store Instances Response (PS3.18 §10.5.3, Annex I)."""
+    if answer.status_code not in (200, 202, 409):
+        if answer.status_code in _FINAL_STATUSES:
+            raise BatchRefused(answer.status_code)
+        raise CentreUnavailable(f"the centre answered {answer.status_code}")
+    try:
+        document = answer.json()
+        stored = {_text(item[_SOP_INSTANCE]) for item in document.get(_REFERENCED, {}).get("Value", [])}
+        failed = {
+            _text(item[_SOP_INSTANCE]): int(item[_FAILURE_REASON]["Value"][0])
+            for item in document.get(_FAILED, {}).get("Value", [])
+            if _SOP_INSTANCE in item
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if answer.status_code == 409:
+            raise BatchRefused(409) from error
+        raise CentreUnavailable("the centre's answer is not a store response") from error
+    if not stored and not failed:
+        raise BatchRefused(answer.status_code)
+    rejected = {uid: f"{reason:04X}" for uid, reason in failed.items() if not _may_pass_later(reason)}
+    return StoreAnswer(stored - failed.keys(), rejected)
 
-    An instance the answer does not mention was not stored either: the batch counts as not sent.
-    """
-    failed = {
-        str(item["00081155"]["Value"][0]): str(item.get("00081197", {}).get("Value", ["unknown"])[0])
-        for item in document.get("00081198", {}).get("Value", [])
-    }
-    stored = {str(item["00081155"]["Value"][0]) for item in document.get("00081199", {}).get("Value", [])}
-    if missing := set(sent) - stored - failed.keys():
-        raise CentreUnavailable(f"the centre's answer does not mention {len(missing)} instances")
-    return failed
+
+def _text(attribute: dict[str, Any]) -> str:
+    return str(attribute["Value"][0])
 
 
-async def _body(batch: list[SpooledInstance], boundary: str) -> AsyncIterator[bytes]:
-    for instance in batch:
-        yield f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: {instance.length}\r\n\r\n".encode()
-        async with await anyio.open_file(instance.path, "rb") as file:
-            while chunk := await file.read(CHUNK):
-                yield chunk
-        yield b"\r\n"
-    yield f"--{boundary}--\r\n".encode()
+def _may_pass_later(reason: int) -> bool:
+    """Failure Reason (0008,1197) out of resources, processing failure, not authorised (PS3.4 B.2.3, PS3.7 C)."""
+    return 0xA700 <= reason <= 0xA7FF or reason in (0x0110, 0x0124)
+
+
+class _Parts:
+    """The multipart body of a batch (RFC 2387); its length is known before it is read."""
+
+    def __init__(self, folder: SpoolFolder, batch: Sequence[SpooledInstance]) -> None:
+        self.boundary = uuid.uuid4().hex
+        self._files = [(folder.path(instance.sha256), self._head(instance)) for instance in batch]
+        self._end = f"--{self.boundary}--\r\n".encode()
+        self.length = sum(len(head) + 2 for _, head in self._files) + len(self._end)
+        self.length += sum(instance.length for instance in batch)
+
+    def _head(self, instance: SpooledInstance) -> bytes:
+        lines = (f"--{self.boundary}", "Content-Type: application/dicom", f"Content-Length: {instance.length}")
+        return "\r\n".join((*lines, "", "")).encode()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body, at most a few megabytes at a time."""
+        waiting = b""
+        for path, head in self._files:
+            waiting += head
+            async for chunk in _read(path):
+                yield waiting + chunk if len(chunk) < CHUNK_BYTES else waiting
+                if len(chunk) >= CHUNK_BYTES:
+                    yield chunk
+                waiting = b""
+            waiting += b"\r\n"
+        yield waiting + self._end
+
+
+async def _read(path: Path) -> AsyncIterator[bytes]:
+    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
+            if len(chunk) < CHUNK_BYTES:
+                return
+    finally:
+        file.close()

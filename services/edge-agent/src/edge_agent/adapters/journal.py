@@ -19,6 +19,7 @@ from edge_agent.model import Arrival, Outcome, SpooledInstance, State, Usage
 from edge_agent.ports import BuildAnnouncement, OutgoingEvent
 from imaging_common.events import EVENT_TYPES, ManifestEntry
 
+_NEXT_IN_RING = "SELECT coalesce(max(stored_order), 0) + 1 FROM instances WHERE state = 'stored' AND on_disk = 1"
 _INSTANCE = "number, study_uid, sop_instance_uid, sha256, length, traceparent"
 
 
@@ -74,7 +75,8 @@ class Journal:
                 held = _usage(self._write).held_bytes
                 self._write.execute("COMMIT")
             except BaseException:
-                self._write.execute("ROLLBACK")
+                if self._write.in_transaction:
+                    self._write.execute("ROLLBACK")
                 raise
             self._on_commit(held)
 
@@ -152,7 +154,7 @@ class Journal:
     def mark_stored(self, study_uid: str, entries: Sequence[ManifestEntry]) -> int:
         """See `StudyJournal`."""
         with self._transaction() as db:
-            (order,) = db.execute("SELECT coalesce(max(stored_order), 0) + 1 FROM instances").fetchone()
+            (order,) = db.execute(_NEXT_IN_RING).fetchone()
             changed = db.executemany(
                 "UPDATE instances SET state = 'stored', stored_order = ? WHERE sop_instance_uid = ? AND sha256 = ?"
                 " AND study_uid = ? AND state IN ('received', 'sent')",

@@ -1,0 +1,1 @@
+"""The audit service raises only the shared errors (`imaging_common.errors`)."""

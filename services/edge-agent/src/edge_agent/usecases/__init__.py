@@ -1,0 +1,1 @@
+"""What the edge agent does besides receiving, one use case a file."""

@@ -1,0 +1,49 @@
+"""Says every few seconds that the agent lives, and what it still has to send."""
+
+import asyncio
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from edge_agent.ports import StudyJournal
+from edge_agent.settings import Settings
+from imaging_common.errors import RetryableError
+from imaging_common.events import EdgeHeartbeat
+from imaging_common.messaging import EventPublisher
+from imaging_common.telemetry import get_logger
+
+_log = get_logger(__name__)
+AGENT_VERSION = version("imaging-edge-agent")
+
+
+class Heartbeat:
+    """One per agent. A heartbeat that Kafka does not take is not repeated: the next one says more."""
+
+    def __init__(self, settings: Settings, journal: StudyJournal, publisher: EventPublisher) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._publisher = publisher
+        self._sequence = 0
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            try:
+                await self.send_heartbeat()
+            except RetryableError as error:
+                _log.warning("heartbeat-not-sent", error=str(error))
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+
+    async def send_heartbeat(self) -> None:
+        """Publish one."""
+        usage = self._journal.usage()
+        event = EdgeHeartbeat(
+            sequence=self._sequence,
+            backlog_instances=usage.backlog_instances,
+            backlog_bytes=usage.backlog_bytes,
+            spool_bytes=usage.held_bytes + usage.ring_bytes,
+            spool_limit_bytes=self._settings.spool_limit_bytes,
+            agent_version=AGENT_VERSION,
+            sent_at=datetime.now(UTC),
+        )
+        self._sequence += 1
+        await self._publisher.publish(f"edge-events-{self._settings.hospital}", event, "")

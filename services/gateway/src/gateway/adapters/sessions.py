@@ -1,0 +1,104 @@
+"""Sessions in MongoDB (`gateway.sessions`, `gateway.sign_ins`): the cookie's digest as key, the tokens encrypted."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from pymongo.asynchronous.database import AsyncDatabase
+
+from gateway.model import Session, Tokens
+from imaging_common.auth import Claims
+
+SIGN_IN_MINUTES = 10
+
+
+class MongoSessions:
+    """`SessionStore` on MongoDB; TTL indexes remove what has ended."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], secret: str) -> None:
+        if len(secret) < 32:
+            raise ValueError("GATEWAY_SESSION_SECRET needs at least 32 characters")
+        self._sessions = database["sessions"]
+        self._sign_ins = database["sign_ins"]
+        self._box = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"sessions:" + secret.encode()).digest()))
+
+    async def prepare(self) -> None:
+        """Create the indexes."""
+        await self._sessions.create_index("expires_at", expireAfterSeconds=0)
+        await self._sign_ins.create_index("expires_at", expireAfterSeconds=0)
+
+    async def begin_sign_in(self, state: str, *, browser: str, verifier: str, nonce: str, next_path: str) -> None:
+        """See `SessionStore.begin_sign_in`."""
+        await self._sign_ins.insert_one(
+            {
+                "_id": state,
+                "browser": browser,
+                "verifier": verifier,
+                "nonce": nonce,
+                "next_path": next_path,
+                "expires_at": datetime.now(UTC) + timedelta(minutes=SIGN_IN_MINUTES),
+            }
+        )
+
+    async def finish_sign_in(self, state: str, *, browser: str) -> Mapping[str, str] | None:
+        """See `SessionStore.finish_sign_in`."""
+        return await self._sign_ins.find_one_and_delete(
+            {"_id": state, "browser": browser, "expires_at": {"$gt": datetime.now(UTC)}}
+        )
+
+    async def create(self, cookie: str, session: Session, lifetime_seconds: float) -> None:
+        """See `SessionStore.create`."""
+        now = datetime.now(UTC)
+        await self._sessions.insert_one(
+            {
+                "_id": session.key,
+                "csrf": session.csrf,
+                "search": {},
+                "created_at": now,
+                "expires_at": now + timedelta(seconds=lifetime_seconds),
+                **self._state(session.claims, session.tokens, session.access_expires_at),
+            }
+        )
+
+    async def find(self, key: str) -> Session | None:
+        """See `SessionStore.find`; a session whose tokens another secret encrypted has ended."""
+        document = await self._sessions.find_one({"_id": key, "expires_at": {"$gt": datetime.now(UTC)}})
+        if document is None:
+            return None
+        try:
+            tokens = Tokens(**json.loads(self._box.decrypt(document["tokens"])))
+        except InvalidToken:
+            return None
+        claims = Claims(
+            document["user"], document["hospital"], frozenset(document["roles"]), document["name"]
+        )
+        return Session(
+            key, claims, tokens, document["access_expires_at"], document["csrf"], dict(document["search"])
+        )
+
+    async def renew(self, key: str, claims: Claims, tokens: Tokens, access_expires_at: float) -> None:
+        """See `SessionStore.renew`."""
+        await self._sessions.update_one({"_id": key}, {"$set": self._state(claims, tokens, access_expires_at)})
+
+    async def remember_search(self, key: str, search: Mapping[str, str]) -> None:
+        """See `SessionStore.remember_search`."""
+        await self._sessions.update_one({"_id": key}, {"$set": {"search": dict(search)}})
+
+    async def end(self, key: str) -> None:
+        """See `SessionStore.end`."""
+        await self._sessions.delete_one({"_id": key})
+
+    def _state(self, claims: Claims, tokens: Tokens, access_expires_at: float) -> dict[str, Any]:
+        sealed = json.dumps({"access": tokens.access, "refresh": tokens.refresh, "id": tokens.id})
+        return {
+            "user": claims.user,
+            "hospital": claims.hospital,
+            "roles": sorted(claims.roles),
+            "name": claims.name,
+            "tokens": self._box.encrypt(sealed.encode()),
+            "access_expires_at": access_expires_at,
+        }

@@ -1,0 +1,77 @@
+"""What the portal's pages share: one object per process, made by the composition root."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from gateway.live import LiveHub
+from gateway.model import Identity, Session
+from gateway.ports import ConsultService, GrantStore, HospitalRegistry, NoticeStore, SessionStore
+from gateway.settings import GatewaySettings
+from gateway.usecases.authenticate import Authenticator
+from gateway.usecases.sign_in import SignIn
+from gateway.web.files import FileTree
+from imaging_common.access import IMAGE_ROLES, Subject
+from imaging_common.audit import AuditTrail
+from imaging_common.index.read import StudyIndex
+from imaging_common.messaging import EventPublisher
+from starlette.exceptions import HTTPException
+
+
+@dataclass(frozen=True)
+class Portal:
+    """Ports and use cases behind the pages."""
+
+    settings: GatewaySettings
+    authenticator: Authenticator
+    sign_in: SignIn
+    sessions: SessionStore
+    grants: GrantStore
+    notices: NoticeStore
+    registry: HospitalRegistry
+    consults: ConsultService
+    index: StudyIndex
+    publisher: EventPublisher
+    audit: AuditTrail
+    live: LiveHub
+    static: FileTree
+    viewer: FileTree | None
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie's name: `__Host-` where browsers insist on https, else told apart by port."""
+        return "__Host-portal" if self.settings.secure else f"portal-{self._port}"
+
+    @property
+    def sign_in_cookie(self) -> str:
+        """The cookie that ties the provider's answer to the browser that began."""
+        return "__Host-sign-in" if self.settings.secure else f"sign-in-{self._port}"
+
+    @property
+    def _port(self) -> str:
+        return self.settings.public_url.rpartition(":")[2].strip("/") or "80"
+
+    async def subject_of(self, request: Request) -> Subject:
+        """The access rule's subject; 401 when nobody is signed in."""
+        return await self.authenticator.subject(identity_of(request).claims)
+
+
+def identity_of(request: Request) -> Identity:
+    """Whom the guard let in; 401 when nobody is signed in."""
+    identity: Identity | None = getattr(request.state, "identity", None)
+    if identity is None:
+        raise HTTPException(401)
+    return identity
+
+
+def session_of(request: Request) -> Session:
+    """The session behind a portal page; a bearer token opens no page."""
+    session = identity_of(request).session
+    if session is None:
+        raise HTTPException(401)
+    return session
+
+
+def works_with_images(identity: Identity) -> bool:
+    """Whether any of the person's roles opens images."""
+    return bool(identity.claims.roles & IMAGE_ROLES)

@@ -1,0 +1,29 @@
+"""Somebody opens the viewer: whoever keeps images at hand learns which studies are in use."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from imaging_common.access import Action, StudyRef, Subject, decide
+from imaging_common.events import StudyOpened
+from imaging_common.ids import is_uid
+from imaging_common.index.read import StudyIndex
+from imaging_common.messaging import EventPublisher
+
+MAX_STUDIES = 20
+
+
+async def open_viewer(
+    index: StudyIndex, publisher: EventPublisher, subject: Subject, study_uids: Sequence[str]
+) -> int:
+    """Publish StudyOpened for each holder's study the subject may see; how many.
+
+    What they may not see is passed over in silence: the viewer will find nothing.
+    """
+    opened = 0
+    for study_uid in [uid for uid in dict.fromkeys(study_uids) if is_uid(uid)][:MAX_STUDIES]:
+        for document in await index.holders_of(study_uid):
+            if decide(subject, Action.VIEW, StudyRef(study_uid, document.holder)).allowed:
+                event = StudyOpened(study_uid=study_uid, holder=document.holder, opened_at=datetime.now(UTC))
+                await publisher.publish("study-used", event, study_uid)
+                opened += 1
+    return opened

@@ -1,0 +1,1 @@
+"""How the portal looks: templates, catalogues, static files."""

@@ -1,0 +1,1 @@
+"""The notification service raises only the shared errors (`imaging_common.errors`)."""
