@@ -70,6 +70,7 @@ class AuditRecorded(Event):
         "sign-out",
         "apply",
         "accept",
+        "draft",
         "reject",
         "issue",
         "withdraw",

@@ -1,0 +1,112 @@
+"""`ConsultStore` on MongoDB: collections `consults`, `report_versions`, `numbers`, `requests`, outbox `events`."""
+
+from typing import Any
+
+from pymongo import AsyncMongoClient, ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from consult.model import Consult, State
+from consult.ports import Outgoing
+from imaging_common.messaging.outbox import Outbox
+
+Document = dict[str, Any]
+
+
+class MongoConsultStore:
+    """A case's change and its events are one transaction."""
+
+    def __init__(self, client: AsyncMongoClient[Document], database: str, outbox: Outbox) -> None:
+        self._client = client
+        self._db = client[database]
+        self._outbox = outbox
+
+    async def prepare(self) -> None:
+        """Make the indexes."""
+        await self._db["consults"].create_index([("applicant_hospital", 1), ("number", -1)])
+        await self._db["consults"].create_index([("consultant_hospital", 1), ("number", -1)])
+        await self._db["consults"].create_index([("number", 1)], unique=True)
+
+    async def check(self) -> None:
+        """Raise when MongoDB does not answer."""
+        await self._client.admin.command("ping")
+
+    async def next_number(self, day: str) -> str:
+        """See `ConsultStore.next_number`."""
+        counter = await self._db["numbers"].find_one_and_update(
+            {"_id": day}, {"$inc": {"n": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        assert counter is not None
+        return f"C-{day}-{counter['n']:04d}"
+
+    async def insert(self, consult: Consult, outgoing: Outgoing, request_key: str | None) -> Consult:
+        """See `ConsultStore.insert`."""
+
+        async def write(session: AsyncClientSession) -> Consult:
+            if request_key is not None:
+                known = await self._db["requests"].find_one({"_id": request_key}, session=session)
+                if known is not None:
+                    found = await self._db["consults"].find_one({"_id": known["consult_id"]}, session=session)
+                    return _consult(found or {})
+                request = {"_id": request_key, "consult_id": consult.id}
+                await self._db["requests"].insert_one(request, session=session)
+            await self._db["consults"].insert_one(_document(consult), session=session)
+            await self._send(outgoing, session)
+            return consult
+
+        async with self._client.start_session() as session:
+            stored: Consult = await session.with_transaction(write)
+        self._outbox.notify()
+        return stored
+
+    async def get(self, consult_id: str) -> Consult | None:
+        """See `ConsultStore.get`."""
+        found = await self._db["consults"].find_one({"_id": consult_id})
+        return _consult(found) if found else None
+
+    async def replace(self, consult: Consult, expected_version: int, outgoing: Outgoing) -> bool:
+        """See `ConsultStore.replace`."""
+
+        async def write(session: AsyncClientSession) -> bool:
+            done = await self._db["consults"].replace_one(
+                {"_id": consult.id, "version": expected_version}, _document(consult), session=session
+            )
+            if not done.matched_count:
+                return False
+            if consult.report is not None and consult.report.issued_at is not None:
+                version = {"_id": f"{consult.report.id}/{consult.report.version}", **consult.report.model_dump()}
+                await self._db["report_versions"].replace_one(
+                    {"_id": version["_id"]}, version, upsert=True, session=session
+                )
+            await self._send(outgoing, session)
+            return True
+
+        async with self._client.start_session() as session:
+            replaced = bool(await session.with_transaction(write))
+        self._outbox.notify()
+        return replaced
+
+    async def find(
+        self, *, applicant_hospital: str | None, consultant_hospital: str | None, state: State | None, limit: int,
+        offset: int,
+    ) -> list[Consult]:  # fmt: skip
+        """See `ConsultStore.find`."""
+        wanted = {
+            "applicant_hospital": applicant_hospital,
+            "consultant_hospital": consultant_hospital,
+            "state": state,
+        }
+        criteria = {name: value for name, value in wanted.items() if value is not None}
+        cursor = self._db["consults"].find(criteria).sort("number", -1).skip(offset).limit(limit)
+        return [_consult(document) async for document in cursor]
+
+    async def _send(self, outgoing: Outgoing, session: AsyncClientSession) -> None:
+        for topic, event, key in outgoing:
+            await self._outbox.add(topic, event, key, session=session)
+
+
+def _document(consult: Consult) -> Document:
+    return {"_id": consult.id, **consult.model_dump(exclude={"id"})}
+
+
+def _consult(document: Document) -> Consult:
+    return Consult.model_validate({"id": document["_id"], **document})

@@ -1,0 +1,109 @@
+"""HTTP in: the gateway calls it with the user's own token."""
+
+from collections.abc import Awaitable
+from typing import Annotated, Literal
+
+import httpx
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from consult.errors import Conflict, InvalidConsult, NotAllowed, NotFound
+from consult.model import Action, Application, Consult, ReportText, State
+from consult.usecases import Consults
+from imaging_common.auth import Claims, InvalidToken, TokenVerifier
+from imaging_common.http import Problem
+
+MAX_PAGE = 200
+
+
+class Act(BaseModel):
+    """A transition: of the version the person saw."""
+
+    version: int = Field(ge=1)
+    reason: str = Field(default="", max_length=2000)
+
+
+class Draft(ReportText):
+    """A report as it is being written."""
+
+    version: int = Field(ge=1)
+
+
+def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
+    """`/consults`."""
+    router = APIRouter(prefix="/consults")
+
+    async def person(request: Request) -> Claims:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Problem(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
+        try:
+            return await verifier.verify(token)
+        except InvalidToken as error:
+            raise Problem(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from error
+        except httpx.HTTPError as error:
+            raise Problem(503, "the identity provider does not answer; try again") from error
+
+    who = Annotated[Claims, Depends(person)]
+
+    @router.post("", status_code=201)
+    async def submit(
+        application: Application,
+        claims: who,
+        response: Response,
+        idempotency_key: Annotated[str | None, Header(max_length=100)] = None,
+    ) -> Consult:
+        """Apply for a consult."""
+        submitted = await answer(consults.submit(claims, application, idempotency_key))
+        response.headers["Location"] = f"/consults/{submitted.id}"
+        return submitted
+
+    @router.get("")
+    async def box(
+        claims: who,
+        box: Literal["sent", "received"],
+        state: State | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+        offset: Annotated[int, Query(ge=0)] = 0,
+    ) -> list[Consult]:
+        """The hospital's cases, without reports."""
+        return await consults.box(claims, box=box, state=state, limit=limit, offset=offset)
+
+    @router.get("/{consult_id}")
+    async def get(consult_id: str, claims: who) -> Consult:
+        """One case."""
+        return await answer(consults.get(claims, consult_id))
+
+    @router.put("/{consult_id}/report")
+    async def draft(consult_id: str, body: Draft, claims: who) -> Consult:
+        """Keep the report as it is being written."""
+        text = ReportText.model_validate(body.model_dump(exclude={"version"}))
+        return await answer(consults.draft(claims, consult_id, body.version, text))
+
+    @router.post("/{consult_id}/report/issue")
+    async def issue(consult_id: str, body: Act, claims: who) -> Consult:
+        """Make the report final."""
+        return await answer(consults.issue(claims, consult_id, body.version))
+
+    @router.post("/{consult_id}/{action}")
+    async def act(
+        consult_id: str, action: Literal["accept", "reject", "withdraw", "acknowledge"], body: Act, claims: who
+    ) -> Consult:
+        """A transition."""
+        return await answer(consults.act(claims, consult_id, Action(action), body.version, body.reason))
+
+    return router
+
+
+async def answer(work: Awaitable[Consult]) -> Consult:
+    """The case, or the problem that fits what went wrong."""
+    try:
+        return await work
+    except NotFound as error:
+        raise Problem(404, str(error)) from error
+    except NotAllowed as error:
+        raise Problem(403, str(error)) from error
+    except InvalidConsult as error:
+        raise Problem(422, str(error)) from error
+    except Conflict as error:
+        raise Problem(409, str(error), version=error.version, state=error.state, changed_by=error.by) from error
