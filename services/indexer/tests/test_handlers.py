@@ -98,6 +98,13 @@ async def test_sweep_indexes_what_no_event_told_of(make: Any) -> None:
     assert bench.index.collections["studies"]["community/1.2.3"]["instance_count"] == 2
 
 
+async def test_sweep_goes_on_when_one_manifest_is_none(make: Any) -> None:
+    bench = Bench()
+    await bench.store.put("staging", "community/1.2.3/broken.json", b"not zstd")
+    await bench.stage(make.batch([make.instance(1)]))
+    assert await SweepObjects(bench.index, bench.store, bench.index_object)("staging") == 1
+
+
 async def test_tier_is_the_latest_registration_when_they_come_in_any_order() -> None:
     bench = Bench()
     for revision, tier in ((2, "distributed"), (1, "central")):

@@ -9,7 +9,18 @@ from imaging_common.messaging.ports import EventPublisher
 
 TOPIC = "audit-recorded"
 Action = Literal[
-    "search", "view", "store", "sign-in", "sign-out", "apply", "accept", "reject", "issue", "withdraw", "acknowledge"
+    "search",
+    "view",
+    "store",
+    "sign-in",
+    "sign-out",
+    "apply",
+    "accept",
+    "draft",
+    "reject",
+    "issue",
+    "withdraw",
+    "acknowledge",
 ]
 Outcome = Literal["success", "denied", "failed"]
 

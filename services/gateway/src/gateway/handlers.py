@@ -1,5 +1,8 @@
 """Events in: consults open and end access, notices fill the bell."""
 
+from collections.abc import Awaitable, Callable
+
+from gateway.live import LiveHub
 from gateway.ports import GrantStore, NoticeStore
 from gateway.usecases.apply_grant import apply_grant
 from imaging_common.events import (
@@ -10,6 +13,7 @@ from imaging_common.events import (
     ConsultSubmitted,
     ConsultWithdrawn,
     Envelope,
+    Event,
     NoticeRaised,
 )
 from imaging_common.messaging import EventRouter
@@ -34,3 +38,18 @@ def build_router(grants: GrantStore, notices: NoticeStore) -> EventRouter:
         await notices.add(event)
 
     return router
+
+
+def build_live_reader(
+    grants: GrantStore, notices: NoticeStore, live: LiveHub
+) -> Callable[[Event, Envelope], Awaitable[None]]:
+    """For this copy's open pages: store first what the group's reader may not have stored yet, then tell the pages."""
+
+    async def tell_pages_on_event(event: Event, _: Envelope) -> None:
+        if isinstance(event, TRANSITIONS):
+            await apply_grant(grants, event)
+        elif isinstance(event, NoticeRaised):
+            await notices.add(event)
+        await live.publish(event)
+
+    return tell_pages_on_event

@@ -186,24 +186,3 @@ def make_ae(ae_title: str, max_associations: int = MAX_ASSOCIATIONS) -> AE:
     ae.dimse_timeout = IDLE_TIMEOUT_SECONDS
     ae.network_timeout = IDLE_TIMEOUT_SECONDS
     return ae
-
-
-class _NoSink:
-    """Takes nothing: for callers that have pynetdicom keep data sets in files."""
-
-    def write(self, fragment: bytes) -> None:
-        """Drop it."""
-
-    def discard(self) -> None:
-        """Nothing to do."""
-
-
-def build_entity(ae_title: str) -> AE:
-    """See `make_ae`."""
-    return make_ae(ae_title)
-
-
-def make_server(entity: AE, host: str, port: int, handlers: Handlers) -> HardenedServer:
-    """A server on a port that several processes share (SO_REUSEPORT); the caller runs `serve_forever`."""
-    listener = listen(host, port, reuse_port=True)
-    return HardenedServer(entity, listener, lambda *_: True, lambda _: _NoSink(), handlers)

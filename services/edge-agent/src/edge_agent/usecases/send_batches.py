@@ -18,8 +18,11 @@ _log = get_logger(__name__)
 _tracer = get_tracer(__name__)
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.5, 30.0
 POLL_SECONDS = 1.0
-GATHER_SECONDS = 0.1
-"""Arrivals within this time share a batch."""
+GATHER_SECONDS = 0.05
+"""Arrivals within this time are looked at together."""
+FILL_SECONDS = 0.5
+"""A batch that is far from full waits so long after the study's last one began, for more to arrive."""
+FILLED_PART = 4
 LOOK_AHEAD = 1000
 MAX_LINKS = 127
 
@@ -35,11 +38,12 @@ class BatchSender:
         self._news = asyncio.Event()
         self._in_flight: set[int] = set()
         self._of_study: Counter[str] = Counter()
-        self._begun: set[str] = set()
+        self._begun: dict[str, float] = {}
         self._alone: dict[str, set[int]] = defaultdict(set)
         self._tasks: set[asyncio.Task[None]] = set()
         self._delay = 0.0
         self._not_before = 0.0
+        self._recheck = POLL_SECONDS
 
     def notify(self) -> None:
         """Something arrived."""
@@ -51,7 +55,7 @@ class BatchSender:
             while True:
                 self._news.clear()
                 await self._start_uploads()
-                wait = max(POLL_SECONDS, self._not_before - time.monotonic())
+                wait = max(self._recheck, self._not_before - time.monotonic())
                 try:
                     async with asyncio.timeout(wait):
                         await self._news.wait()
@@ -64,6 +68,7 @@ class BatchSender:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _start_uploads(self) -> None:
+        self._recheck = POLL_SECONDS
         if time.monotonic() < self._not_before:
             return
         for study_uid, first in self._journal.studies_to_send():
@@ -77,17 +82,23 @@ class BatchSender:
         if self._of_study[study_uid] >= self._settings.uploads_per_study:
             return []
         waiting = self._journal.to_send(study_uid, LOOK_AHEAD + len(self._in_flight))
-        return take_batch(
+        batch = take_batch(
             (instance for instance in waiting if instance.number not in self._in_flight),
-            first=first and study_uid not in self._begun,
+            first=first and not self._of_study[study_uid],
             first_instances=self._settings.first_batch_instances,
             batch_bytes=self._settings.batch_bytes,
             alone=self._alone[study_uid],
         )
+        since = time.monotonic() - self._begun.get(study_uid, -FILL_SECONDS)
+        small = sum(instance.length for instance in batch) < self._settings.batch_bytes / FILLED_PART
+        if small and since < FILL_SECONDS:
+            self._recheck = min(self._recheck, FILL_SECONDS - since)
+            return []
+        return batch
 
     def _take(self, study_uid: str, batch: list[SpooledInstance]) -> None:
         numbers = {instance.number for instance in batch}
-        self._begun.add(study_uid)
+        self._begun[study_uid] = time.monotonic()
         self._in_flight |= numbers
         self._of_study[study_uid] += 1
         task = asyncio.create_task(self._send(study_uid, batch))
@@ -99,7 +110,6 @@ class BatchSender:
             self._of_study[study_uid] -= 1
             if not self._of_study[study_uid]:
                 del self._of_study[study_uid]
-                self._begun.discard(study_uid)
             self._news.set()
 
         task.add_done_callback(done)

@@ -6,12 +6,13 @@ from fastapi import Request
 
 from gateway.live import LiveHub
 from gateway.model import Identity, Session
-from gateway.ports import ConsultService, GrantStore, HospitalRegistry, NoticeStore, SessionStore
+from gateway.ports import ConsultService, HospitalRegistry, NoticeStore, SessionStore
 from gateway.settings import GatewaySettings
 from gateway.usecases.authenticate import Authenticator
 from gateway.usecases.sign_in import SignIn
 from gateway.web.files import FileTree
-from imaging_common.access import IMAGE_ROLES, Subject
+from imaging_common.access import Subject
+from imaging_common.access.rule import IMAGE_ROLES
 from imaging_common.audit import AuditTrail
 from imaging_common.index.read import StudyIndex
 from imaging_common.messaging import EventPublisher
@@ -26,7 +27,6 @@ class Portal:
     authenticator: Authenticator
     sign_in: SignIn
     sessions: SessionStore
-    grants: GrantStore
     notices: NoticeStore
     registry: HospitalRegistry
     consults: ConsultService

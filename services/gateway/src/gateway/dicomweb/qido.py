@@ -116,7 +116,7 @@ def clause(attribute: Attribute, value: str, *, fuzzy: bool = False) -> dict[str
             return {f"{attribute.field}.search": {"$regex": name_pattern(value, fuzzy=fuzzy)}}
         case Match.CASELESS:
             return {attribute.field: {"$regex": f"^{wildcard_pattern(value)}$", "$options": "i"}}
-    values = value.split("\\") if attribute.field == "modalities" else [value]
+    values = re.split(r"[\\,]", value) if attribute.field == "modalities" else [value]
     clauses = [
         {attribute.field: {"$regex": f"^{wildcard_pattern(v)}$"}} if "*" in v or "?" in v else {attribute.field: v}
         for v in values

@@ -20,6 +20,6 @@ def build_dicomweb_router(
     """The resources below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
     services = Services.build(index, store, subject_of, audit)
     router = APIRouter()
-    for part in (build_qido(services), build_frames(services), build_retrieve(services)):
+    for part in (build_frames(services), build_retrieve(services), build_qido(services)):
         router.include_router(part)
     return router

@@ -1,5 +1,8 @@
 """Indexes manifests from MinIO: the one an event names, and all that no event told of (an event is only a hint)."""
 
+from prometheus_client import Counter
+
+from imaging_common.errors import RejectedError
 from imaging_common.objects.manifest import read_manifest
 from imaging_common.objects.store import ObjectNotFound, ObjectStore
 from imaging_common.telemetry import attached, current_traceparent, get_logger
@@ -7,6 +10,7 @@ from indexer.ports import Index
 from indexer.usecases.index_manifest import IndexManifest
 
 PAGE = 500
+REFUSED = Counter("imaging_indexer_manifests_refused", "Manifests that a sweep could not take", ["bucket"])
 log = get_logger(__name__)
 
 
@@ -56,8 +60,14 @@ class SweepObjects:
     async def _index_missing(self, bucket: str, keys: list[str]) -> int:
         indexed = await self._index.indexed([f"{bucket}/{key}" for key in keys])
         missing = [key for key in keys if f"{bucket}/{key}" not in indexed]
+        count = 0
         for key in missing:
-            await self._index_object(bucket, key)
-        if missing:
-            log.info("swept", bucket=bucket, manifests=len(missing))
-        return len(missing)
+            try:
+                await self._index_object(bucket, key)
+                count += 1
+            except RejectedError as error:
+                REFUSED.labels(bucket).inc()
+                log.error("manifest refused, the rest goes on", bucket=bucket, reason=str(error))
+        if count:
+            log.info("swept", bucket=bucket, manifests=count)
+        return count

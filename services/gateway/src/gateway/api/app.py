@@ -1,0 +1,91 @@
+"""Puts the guard, the routes and the error pages on an application."""
+
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import Response
+from pymongo.errors import PyMongoError
+from starlette.exceptions import HTTPException
+
+from gateway.api.auth import build_auth
+from gateway.api.consults import build_consults
+from gateway.api.guard import Guard
+from gateway.api.live import build_live
+from gateway.api.pages import build_pages
+from gateway.api.portal import Portal
+from gateway.api.roles import NoImageRole
+from gateway.api.studies import build_studies
+from gateway.api.viewer import build_viewer
+from gateway.errors import ConsultRefused, ConsultUnavailable
+from gateway.web.render import Renderer, wants_fragment
+from imaging_common.errors import RetryableError
+from imaging_common.http.problems import problem
+
+_log = structlog.get_logger(__name__)
+TITLES = {403: "error.forbidden", 404: "error.not-found", 405: "error.not-found", 503: "error.away"}
+
+
+def install(app: FastAPI, portal: Portal, dicomweb: APIRouter) -> None:
+    """Add everything; the viewer's routes come last, they take what is left."""
+    renderer = Renderer(portal.static, portal.settings.time_zone)
+    app.include_router(build_auth(portal, renderer))
+    app.include_router(build_live(portal))
+    app.include_router(build_pages(portal, renderer))
+    app.include_router(build_studies(portal, renderer))
+    app.include_router(build_consults(portal, renderer))
+    app.include_router(dicomweb, prefix="/dicomweb")
+    app.include_router(build_viewer(portal))
+    _add_error_pages(app, renderer)
+    app.add_middleware(Guard, portal=portal)
+
+
+def _add_error_pages(app: FastAPI, renderer: Renderer) -> None:
+    """People get a page in their language, programs a problem document."""
+
+    def answer(request: Request, status: int, key: str, detail: str, headers: Any = None) -> Response:
+        if not _for_people(request):
+            return problem(status, detail, headers)
+        fragment = wants_fragment(request)
+        page = renderer.page(request, "_error.html" if fragment else "error.html", status=status, key=key)
+        if fragment:
+            page.headers["HX-Retarget"] = "#flash"
+            page.headers["HX-Reswap"] = "innerHTML"
+        return page
+
+    original: Any = app.exception_handlers[HTTPException]
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        if not _for_people(request) or error.status_code < 400:
+            response: Response = await original(request, error)
+            return response
+        key = "error.no-role" if isinstance(error, NoImageRole) else TITLES.get(error.status_code, "error.other")
+        return answer(request, error.status_code, key, str(error.detail))
+
+    @app.exception_handler(ConsultUnavailable)
+    async def on_consult_away(request: Request, error: ConsultUnavailable) -> Response:
+        _log.warning("dependency-away", error=type(error).__name__, text=str(error))
+        return answer(request, 503, "error.consult-away", "the consult service is away; try again", {"Retry-After": "5"})
+
+    @app.exception_handler(RetryableError)
+    async def on_away(request: Request, error: RetryableError) -> Response:
+        _log.warning("dependency-away", error=type(error).__name__, text=str(error))
+        return answer(request, 503, "error.away", "a part of the system is away; try again", {"Retry-After": "5"})
+
+    @app.exception_handler(PyMongoError)
+    async def on_store_away(request: Request, error: PyMongoError) -> Response:
+        _log.warning("dependency-away", error=type(error).__name__)
+        return answer(request, 503, "error.away", "a part of the system is away; try again", {"Retry-After": "5"})
+
+    @app.exception_handler(ConsultRefused)
+    async def on_consult_refused(request: Request, error: ConsultRefused) -> Response:
+        status = 404 if error.status == 404 else 403
+        return answer(request, status, TITLES[status], str(error))
+
+
+def _for_people(request: Request) -> bool:
+    path = request.url.path
+    if path.startswith(("/dicomweb", "/health", "/metrics")):
+        return False
+    return wants_fragment(request) or "text/html" in request.headers.get("accept", "")

@@ -1,0 +1,63 @@
+"""The study list."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import RedirectResponse, Response
+
+from gateway.api.forms import csrf_protected, field
+from gateway.api.pages import unseen
+from gateway.api.portal import Portal, session_of
+from gateway.api.roles import for_image_roles
+from gateway.usecases.search_studies import MODALITIES, PAGE_SIZE, StudySearch, search_studies
+from gateway.web.present import row_view
+from gateway.web.render import Renderer, wants_fragment
+
+FIELDS = ("words", "modality", "date_from", "date_to", "page")
+
+
+def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
+    """`/portal/studies`: the list, its search by POST (no name ever stands in an address), and its live part."""
+    router = APIRouter(prefix="/portal/studies", dependencies=[Depends(for_image_roles), Depends(csrf_protected)])
+
+    async def found(request: Request, search: StudySearch, reason: str) -> dict[str, Any]:
+        subject = await portal.subject_of(request)
+        page = await search_studies(portal.index, portal.audit, subject, search, reason=reason)
+        names = {entry.hospital: entry for entry in await portal.registry.all()}
+        first = (search.page - 1) * PAGE_SIZE
+        return {
+            "search": search,
+            "rows": [row_view(row) for row in page.rows],
+            "first": first + 1,
+            "last": first + len(page.rows),
+            "total": first + len(page.rows) + page.remaining,
+            "hospitals": names,
+        }
+
+    @router.get("")
+    async def studies(request: Request) -> Response:
+        """The whole page, with this session's last search."""
+        search = StudySearch.read(session_of(request).search)
+        context = await found(request, search, "list")
+        return renderer.page(
+            request, "studies.html", modalities=MODALITIES, unseen=await unseen(portal, request), **context
+        )
+
+    @router.get("/rows")
+    async def rows(request: Request) -> Response:
+        """The list alone, as it is now."""
+        search = StudySearch.read(session_of(request).search)
+        return renderer.page(request, "_studies.html", **await found(request, search, "live"))
+
+    @router.post("/search")
+    async def search(request: Request) -> Response:
+        """A new search, or another page of it."""
+        session = session_of(request)
+        wanted = StudySearch.read({name: await field(request, name) for name in FIELDS})
+        session.search = wanted.form()
+        await portal.sessions.remember_search(session.key, session.search)
+        if not wants_fragment(request):
+            return RedirectResponse("/portal/studies", 303)
+        return renderer.page(request, "_studies.html", **await found(request, wanted, "search"))
+
+    return router

@@ -1,0 +1,99 @@
+"""The study list's search: what a person typed becomes a clause over the index."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imaging_common.access import Subject
+from imaging_common.audit import AuditTrail
+from imaging_common.index.names import name_pattern
+from imaging_common.index.read import Page, StudyIndex
+
+PAGE_SIZE = 25
+MAX_PAGE = 400
+MODALITIES = ("CT", "MR", "CR", "DX", "US", "MG", "NM", "PT", "XA", "RF", "ES", "SC")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class StudySearch:
+    """What the search form says."""
+
+    words: str = ""
+    """A name (Han, pinyin, Latin), a patient id or an accession number."""
+    modality: str = ""
+    date_from: str = ""
+    date_to: str = ""
+    page: int = 1
+
+    @classmethod
+    def read(cls, form: Mapping[str, str]) -> "StudySearch":
+        """From form fields; what does not fit is left out."""
+        date_from, date_to = (
+            form.get(name, "") if _DATE.fullmatch(form.get(name, "")) else "" for name in ("date_from", "date_to")
+        )
+        modality = form.get("modality", "").upper()
+        page = form.get("page", "1")
+        return cls(
+            words=form.get("words", "").strip()[:64],
+            modality=modality if re.fullmatch(r"[A-Z0-9]{1,16}", modality) else "",
+            date_from=date_from,
+            date_to=date_to,
+            page=min(max(int(page), 1), MAX_PAGE) if re.fullmatch(r"\d{1,4}", page) else 1,
+        )
+
+    def form(self) -> dict[str, str]:
+        """As form fields."""
+        return {
+            "words": self.words,
+            "modality": self.modality,
+            "date_from": self.date_from,
+            "date_to": self.date_to,
+            "page": str(self.page),
+        }
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it asks for less than everything."""
+        return bool(self.words or self.modality or self.date_from or self.date_to)
+
+    def clause(self) -> dict[str, Any]:
+        """Over documents of `index.studies`."""
+        parts: list[dict[str, Any]] = []
+        if self.words:
+            exact = re.escape(self.words)
+            parts.append(
+                {
+                    "$or": [
+                        {"patient.name.search": {"$regex": name_pattern(self.words, fuzzy=True)}},
+                        {"patient.id": {"$regex": f"^{exact}"}},
+                        {"accession": {"$regex": f"^{exact}"}},
+                    ]
+                }
+            )
+        if self.modality:
+            parts.append({"modalities": self.modality})
+        between = {"$gte": self.date_from.replace("-", ""), "$lte": self.date_to.replace("-", "")}
+        dates = {operator: day for operator, day in between.items() if day}
+        if dates:
+            parts.append({"study_date": {"$ne": "", **dates}})
+        return {"$and": parts} if parts else {}
+
+
+async def search_studies(
+    index: StudyIndex, audit: AuditTrail, subject: Subject, search: StudySearch, *, reason: str = ""
+) -> Page:
+    """One page of what the subject may see, recorded before it is shown."""
+    page = await index.search_studies(
+        subject, search.clause(), limit=PAGE_SIZE, offset=(search.page - 1) * PAGE_SIZE
+    )
+    await audit.record(
+        action="search",
+        outcome="success",
+        user=subject.user,
+        hospital=subject.hospital,
+        count=len(page.rows),
+        reason=reason,
+    )
+    return page
