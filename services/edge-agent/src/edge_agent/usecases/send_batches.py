@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 
 from opentelemetry.trace import Link, SpanKind
 
@@ -39,7 +39,7 @@ class BatchSender:
         self._in_flight: set[int] = set()
         self._of_study: Counter[str] = Counter()
         self._begun: dict[str, float] = {}
-        self._alone: dict[str, set[int]] = defaultdict(set)
+        self._alone: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._delay = 0.0
         self._not_before = 0.0
@@ -71,6 +71,8 @@ class BatchSender:
         self._recheck = POLL_SECONDS
         if time.monotonic() < self._not_before:
             return
+        now = time.monotonic()
+        self._begun = {study: at for study, at in self._begun.items() if now - at < FILL_SECONDS}
         for study_uid, first in self._journal.studies_to_send():
             while len(self._tasks) < self._settings.uploads:
                 batch = self._next_batch(study_uid, first)
@@ -87,11 +89,11 @@ class BatchSender:
             first=first and not self._of_study[study_uid],
             first_instances=self._settings.first_batch_instances,
             batch_bytes=self._settings.batch_bytes,
-            alone=self._alone[study_uid],
+            alone=self._alone,
         )
         since = time.monotonic() - self._begun.get(study_uid, -FILL_SECONDS)
         small = sum(instance.length for instance in batch) < self._settings.batch_bytes / FILLED_PART
-        if small and since < FILL_SECONDS:
+        if batch and batch[0].number not in self._alone and small and since < FILL_SECONDS:
             self._recheck = min(self._recheck, FILL_SECONDS - since)
             return []
         return batch
@@ -107,6 +109,8 @@ class BatchSender:
         def done(_: object) -> None:
             self._tasks.discard(task)
             self._in_flight.difference_update(numbers)
+            if len(numbers) == 1:
+                self._alone.difference_update(numbers)
             self._of_study[study_uid] -= 1
             if not self._of_study[study_uid]:
                 del self._of_study[study_uid]
@@ -146,7 +150,7 @@ class BatchSender:
             try:
                 answer = await self._centre.store(study_uid, batch)
             except BatchRefused as error:
-                await self._isolate(study_uid, batch, error)
+                await self._isolate(batch, error)
                 return
         sent = [instance.number for instance in batch if instance.sop_instance_uid in answer.stored]
         await asyncio.to_thread(self._journal.mark_sent, sent)
@@ -155,13 +159,13 @@ class BatchSender:
         if unanswered := len(batch) - len(sent) - len(answer.rejected):
             raise CentreUnavailable(f"{unanswered} instances are to be sent again")
 
-    async def _isolate(self, study_uid: str, batch: list[SpooledInstance], error: BatchRefused) -> None:
+    async def _isolate(self, batch: list[SpooledInstance], error: BatchRefused) -> None:
         """A refused request costs the one instance that is at fault: each goes alone from now on."""
         if len(batch) == 1:
             await self._reject({batch[0]: f"http-{error.status}"})
             return
         _log.warning("batch-refused", status=error.status, instances=len(batch))
-        self._alone[study_uid].update(instance.number for instance in batch)
+        self._alone.update(instance.number for instance in batch)
 
     async def _reject(self, reasons: dict[SpooledInstance, str]) -> None:
         if not reasons:

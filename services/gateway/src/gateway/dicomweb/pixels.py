@@ -36,8 +36,18 @@ class CannotDecode(Exception):
 
 
 def header_dataset(header: Mapping[str, Any]) -> Dataset:
-    """A dataset of a stored header; bulk values are empty."""
-    return Dataset.from_json(dict(header), bulk_data_uri_handler=lambda *_: None)
+    """The image presentation group of a stored header as dataset (no personal data in it); bulk values are empty.
+
+    Raises
+    ------
+    CannotDecode
+        An attribute of the group is malformed.
+    """
+    shown = {tag: element for tag, element in header.items() if tag.startswith("0028")}
+    try:
+        return Dataset.from_json(shown, bulk_data_uri_handler=lambda *_: None)
+    except Exception as error:
+        raise CannotDecode(f"an attribute of the image is malformed: {type(error).__name__}") from error
 
 
 def frame_array(data: bytes, syntax: str, header: Mapping[str, Any]) -> Array:
