@@ -46,10 +46,12 @@ def build_live_reader(
     """For this copy's open pages: store first what the group's reader may not have stored yet, then tell the pages."""
 
     async def tell_pages_on_event(event: Event, _: Envelope) -> None:
-        if isinstance(event, TRANSITIONS):
-            await apply_grant(grants, event)
-        elif isinstance(event, NoticeRaised):
-            await notices.add(event)
-        await live.publish(event)
+        try:
+            if isinstance(event, TRANSITIONS):
+                await apply_grant(grants, event)
+            elif isinstance(event, NoticeRaised):
+                await notices.add(event)
+        finally:
+            await live.publish(event)
 
     return tell_pages_on_event

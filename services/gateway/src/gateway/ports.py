@@ -119,8 +119,8 @@ class ConsultService(Protocol):
         """One case."""
         ...
 
-    async def submit(self, token: str, application: Mapping[str, Any]) -> dict[str, Any]:
-        """Apply; the new case."""
+    async def submit(self, token: str, application: Mapping[str, Any], once: str) -> dict[str, Any]:
+        """Apply; the new case. The same `once` makes one case only."""
         ...
 
     async def act(self, token: str, consult_id: str, action: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,10 @@ class HttpConsults:
         """See `ConsultService.get`."""
         return dict(await self._call(token, "GET", self._path(consult_id)))
 
-    async def submit(self, token: str, application: Mapping[str, Any]) -> dict[str, Any]:
+    async def submit(self, token: str, application: Mapping[str, Any], once: str) -> dict[str, Any]:
         """See `ConsultService.submit`."""
-        return dict(await self._call(token, "POST", "/consults", json=dict(application)))
+        more = {"Idempotency-Key": once} if once else {}
+        return dict(await self._call(token, "POST", "/consults", more, json=dict(application)))
 
     async def act(self, token: str, consult_id: str, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """See `ConsultService.act`."""
@@ -46,8 +47,10 @@ class HttpConsults:
     def _path(consult_id: str) -> str:
         return f"/consults/{quote(consult_id, safe='')}"
 
-    async def _call(self, token: str, method: str, path: str, **options: Any) -> Any:
-        headers = {"Authorization": f"Bearer {token}"}
+    async def _call(
+        self, token: str, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Any:
+        headers = {"Authorization": f"Bearer {token}", **(headers or {})}
         try:
             answer = await self._client.request(method, path, headers=headers, **options)
         except httpx.HTTPError as error:

@@ -1,5 +1,6 @@
 """Consults: the application, the boxes, and the case beside its images. The consult service decides; this shows."""
 
+import secrets
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -18,7 +19,7 @@ from gateway.web.render import Renderer, wants_fragment
 
 ACTIONS = ("accept", "reject", "withdraw", "acknowledge")
 URGENCIES = ("routine", "urgent", "emergency")
-STATES = ("submitted", "accepted", "issued", "acknowledged", "rejected", "withdrawn")
+STATES = ("submitted", "accepted", "drafted", "issued", "acknowledged", "rejected", "withdrawn")
 
 
 def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
@@ -45,6 +46,7 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
             hospitals=hospitals,
             urgencies=URGENCIES,
             form=form,
+            once=(await field(request, "once") if form else "") or secrets.token_urlsafe(16),
             problem=problem,
             unseen=await unseen(portal, request),
         )
@@ -71,7 +73,8 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
         form["urgency"] = form["urgency"] if form["urgency"] in URGENCIES else "routine"
         body = {**form, "studies": [{"study_uid": s.study_uid, "holder": s.holder} for s in studies]}
         try:
-            consult = await consults.submit(session_of(request).tokens.access, body)
+            once = (await field(request, "once"))[:64]
+            consult = await consults.submit(session_of(request).tokens.access, body, once)
         except ConsultRefused:
             return await application(request, refs, form, "apply.refused")
         return RedirectResponse(f"/portal/consults/{consult['id']}", 303)

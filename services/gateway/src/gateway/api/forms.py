@@ -8,8 +8,6 @@ from starlette.exceptions import HTTPException
 from gateway.api.guard import SAFE_METHODS
 from gateway.api.portal import session_of
 
-MAX_TEXT = 20_000
-
 
 async def csrf_protected(request: Request) -> None:
     """Refuse a change that does not carry the session's token, as form field `csrf` or header `X-CSRF-Token`."""
@@ -23,7 +21,7 @@ async def csrf_protected(request: Request) -> None:
 async def field(request: Request, name: str) -> str:
     """A text field of the form, without surrounding blanks; empty when it is missing."""
     value = (await request.form(max_files=0, max_fields=100)).get(name, "")
-    return value.strip()[:MAX_TEXT] if isinstance(value, str) else ""
+    return value.strip() if isinstance(value, str) else ""
 
 
 async def fields(request: Request, name: str) -> list[str]:

@@ -4,6 +4,7 @@ Deny by default: a path that is not listed here as public needs a session, below
 """
 
 import re
+from http import HTTPStatus
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -25,6 +26,7 @@ PUBLIC_PATHS = frozenset(
 )
 PUBLIC_PREFIXES = ("/portal/static/", "/portal/language/")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MAX_BODY_BYTES = 1_000_000
 KEPT_QUERY = frozenset({"StudyInstanceUIDs", "ref", "box", "lng"})
 """What may stand in a redirect's address: nothing that names a person."""
 
@@ -101,6 +103,8 @@ class Guard:
         path = scope["path"]
         if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
             return _problem(403, "the request comes from another site")
+        if scope["method"] not in SAFE_METHODS and not _bounded(headers):
+            return _problem(413, "the form is too large")
         if identity is not None or is_public(path):
             return None
         if headers.get("hx-request") == "true":
@@ -164,7 +168,12 @@ def _same_origin(headers: Headers) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
+def _bounded(headers: Headers) -> bool:
+    length = headers.get("content-length", "")
+    return length.isdigit() and len(length) < 9 and int(length) <= MAX_BODY_BYTES
+
+
 def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    body = {"type": "about:blank", "title": {401: "Unauthorized"}.get(status, "Forbidden"), "status": status,
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status,
             "detail": detail}  # fmt: skip
     return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type="application/problem+json")

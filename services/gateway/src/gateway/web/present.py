@@ -29,7 +29,7 @@ class StudyView:
     image_count: int
     accession: str
     state: str
-    """`arriving`, `complete`, `archived`; `incomplete` when something was refused or conflicts."""
+    """`arriving`, `complete` or `archived`."""
     rejected: int
     conflicts: int
 
@@ -129,6 +129,11 @@ class CaseView:
         return str(self.consult["state"])
 
     @property
+    def ended(self) -> bool:
+        """Whether the access the case gave has ended."""
+        return self.state in ("acknowledged", "rejected", "withdrawn")
+
+    @property
     def may_decide(self) -> bool:
         """Accept or reject."""
         return self.is_consultant and self.state == "submitted"
@@ -136,7 +141,7 @@ class CaseView:
     @property
     def may_report(self) -> bool:
         """Write and issue the report."""
-        return self.is_reader and self.state in EDITABLE
+        return self.is_consultant and self.is_reader and self.state in EDITABLE
 
     @property
     def may_withdraw(self) -> bool:
