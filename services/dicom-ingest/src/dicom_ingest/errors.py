@@ -1,10 +1,13 @@
 """Errors of the ingest.
 
 RejectedError
-└── BadRequest   the request is no store request; nothing of it was stored
+├── BadRequest       the request is no store request
+└── BadCallers       the list of callers cannot be read
+RetryableError
+└── ScratchFull      no room to keep what arrives
 """
 
-from imaging_common.errors import RejectedError
+from imaging_common.errors import RejectedError, RetryableError
 
 
 class BadRequest(RejectedError):
@@ -13,3 +16,11 @@ class BadRequest(RejectedError):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+
+class BadCallers(RejectedError):
+    """The setting `callers` cannot be read."""
+
+
+class ScratchFull(RetryableError):
+    """There is no room on the scratch volume to keep what arrives."""

@@ -1,27 +1,32 @@
 """The ingest put together."""
 
+import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from fastapi import FastAPI
 
-from dicom_ingest.api import build_router
+from dicom_ingest.api import SCRATCH_PREFIX, build_router
+from dicom_ingest.dimse import Acceptor
 from dicom_ingest.settings import Settings
-from dicom_ingest.usecases import StoreInstances
+from dicom_ingest.usecases.collect_instances import CollectInstances
+from dicom_ingest.usecases.store_instances import StoreInstances
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import TokenVerifier
 from imaging_common.http import create_app
 from imaging_common.messaging import Messaging
+from imaging_common.objects.scratch import remove_old
 from imaging_common.objects.store import MinioObjectStore
-from imaging_common.telemetry import setup_telemetry, shutdown_telemetry
 
 SERVICE = "dicom-ingest"
+SCRATCH_AGE_SECONDS = 24 * 3600.0
 
 
 def build_app(settings: Settings | None = None) -> FastAPI:
     """The service with everything connected."""
     settings = settings or Settings()
-    setup_telemetry(SERVICE, settings)
     messaging = Messaging(SERVICE, settings)
     store = MinioObjectStore(settings)
     audit = AuditTrail(SERVICE, messaging.publisher)
@@ -30,13 +35,38 @@ def build_app(settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(remove_old, settings.scratch_dir, SCRATCH_PREFIX, SCRATCH_AGE_SECONDS)
         await messaging.start()
         try:
-            yield
+            async with contextlib.AsyncExitStack() as stack:
+                if settings.dimse_port:
+                    await stack.enter_async_context(accept_associations(settings, store_instances))
+                yield
         finally:
             await messaging.stop()
-            shutdown_telemetry()
 
     app = create_app(SERVICE, settings, lifespan=lifespan, checks={"kafka": messaging.check, "objects": store.check})
-    app.include_router(build_router(settings, store_instances, verifier))
+    app.include_router(build_router(settings, store_instances, verifier, audit))
     return app
+
+
+@contextlib.asynccontextmanager
+async def accept_associations(settings: Settings, store_instances: StoreInstances) -> AsyncIterator[Acceptor]:
+    """The C-STORE SCP and what stages its instances, as long as the block runs."""
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=settings.scratch_dir or None) as name:
+        folder = Path(name)
+        collect = CollectInstances(
+            store_instances,
+            folder,
+            batch_bytes=settings.batch_bytes,
+            batch_instances=settings.batch_instances,
+        )
+        staging = asyncio.create_task(collect.run())
+        acceptor = Acceptor(settings, collect, folder)
+        acceptor.start(asyncio.get_running_loop())
+        try:
+            yield acceptor
+        finally:
+            await asyncio.to_thread(acceptor.stop)
+            staging.cancel()
+            await asyncio.gather(staging, return_exceptions=True)

@@ -1,19 +1,42 @@
-"""A store request's body (RFC 2387), streamed into one scratch file; where each part lies in it."""
+"""A store request's body (RFC 2387), streamed into scratch files of about a batch each; where its parts lie."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
 from email.message import Message
+from pathlib import Path
 from typing import IO, Any
 
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from dicom_ingest.errors import BadRequest
+from dicom_ingest.errors import BadRequest, ScratchFull
 
 MAX_BOUNDARY = 70
 MAX_HEADER_BYTES = 4096
+DICOM = "application/dicom"
+
+
+@dataclass(slots=True)
+class PartFile:
+    """Parts' bodies one after the other in one file."""
+
+    path: Path
+    parts: list[tuple[int, int]] = field(default_factory=list)
+    """(offset, length)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a request, and the size at which a file is full."""
+
+    parts: int
+    part_bytes: int
+    total_bytes: int
+    file_bytes: int
+    file_parts: int
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary of `multipart/related; type="application/dicom"`.
+    """The boundary of `multipart/related; type="application/dicom"` (PS3.18 §8.6.1.2).
 
     Raises
     ------
@@ -21,7 +44,7 @@ def boundary_of(content_type: str) -> bytes:
         415 for another media type, 400 without a usable boundary.
     """
     kind, options = parse_options_header(content_type)
-    if kind != b"multipart/related" or options.get(b"type", b"").lower() != b"application/dicom":
+    if kind != b"multipart/related" or options.get(b"type", DICOM.encode()).lower() != DICOM.encode():
         raise BadRequest(415, 'the body must be multipart/related with type="application/dicom" (PS3.18 §10.5.1)')
     boundary = options.get(b"boundary", b"")
     if not 0 < len(boundary) <= MAX_BOUNDARY:
@@ -29,17 +52,17 @@ def boundary_of(content_type: str) -> bytes:
     return boundary
 
 
-class PartCollector:
-    """Writes the parts' bodies one after the other into `file`; `parts` are their (offset, length)."""
+class PartReader:
+    """Reads a body; flat memory, and on disk no more than a file's size and one part."""
 
-    def __init__(self, boundary: bytes, file: IO[bytes], *, max_parts: int, max_part: int, max_total: int) -> None:
-        self.parts: list[tuple[int, int]] = []
-        self._file = file
-        self._max_parts, self._max_part, self._max_total = max_parts, max_part, max_total
-        self._position = 0
-        self._start = 0
-        self._header = b""
-        self._value = b""
+    def __init__(self, boundary: bytes, folder: Path, limits: Limits) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._files: list[PartFile] = []
+        self._out: IO[bytes] | None = None
+        self._position = self._start = 0
+        self._count = self._total = 0
+        self._header, self._value = b"", b""
         self._complete = False
         callbacks: Any = {
             "on_part_begin": self._begin,
@@ -52,28 +75,51 @@ class PartCollector:
         }
         self._parser = MultipartParser(boundary, callbacks)
 
-    async def read(self, stream: AsyncIterator[bytes]) -> None:
-        """Read the whole body.
+    async def read(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[PartFile, None]:
+        """Yield each file when it is full, the last one at the end; the caller removes them.
 
         Raises
         ------
         BadRequest
-            It is malformed, ends early, or breaks a bound.
+            The body is malformed, ends early, has no parts, or breaks a bound.
+        ScratchFull
+            There is no room to keep it.
         """
         try:
             async for chunk in stream:
-                self._parser.write(chunk)
+                self._feed(chunk)
+                while len(self._files) > 1:
+                    yield self._files.pop(0)
+            if not self._complete:
+                raise BadRequest(400, "the multipart body ends before its closing boundary")
+            if not self._count:
+                raise BadRequest(400, "the multipart body has no parts")
+            self._close()
+            yield self._files.pop(0)
+        finally:
+            self._close()
+
+    def _feed(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
         except ValueError as error:
             raise BadRequest(400, f"the multipart body is malformed: {type(error).__name__}") from error
-        if not self._complete:
-            raise BadRequest(400, "the multipart body ends before its closing boundary")
-        if not self.parts:
-            raise BadRequest(400, "the multipart body has no parts")
-        self._file.flush()
+        except OSError as error:
+            raise ScratchFull("what arrives cannot be kept") from error
 
     def _begin(self) -> None:
-        if len(self.parts) >= self._max_parts:
-            raise BadRequest(413, f"a request holds at most {self._max_parts} instances")
+        self._count += 1
+        if self._count > self._limits.parts:
+            raise BadRequest(413, f"a request holds at most {self._limits.parts} instances")
+        full = self._position >= self._limits.file_bytes or (
+            self._files and len(self._files[-1].parts) >= self._limits.file_parts
+        )
+        if self._out is None or full:
+            self._close()
+            path = self._folder / f"{self._count}.parts"
+            self._files.append(PartFile(path))
+            self._out = path.open("wb")
+            self._position = 0
         self._start = self._position
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
@@ -86,18 +132,25 @@ class PartCollector:
         if self._header.lower() == b"content-type":
             header = Message()
             header["Content-Type"] = self._value.decode("latin-1")
-            if header.get_content_type() != "application/dicom":
+            if header.get_content_type() != DICOM:
                 raise BadRequest(415, "every part must be application/dicom (PS3.18 §10.5.1)")
         self._header = self._value = b""
 
     def _data(self, data: bytes, start: int, end: int) -> None:
+        assert self._out is not None
         self._position += end - start
-        if self._position - self._start > self._max_part or self._position > self._max_total:
+        self._total += end - start
+        if self._position - self._start > self._limits.part_bytes or self._total > self._limits.total_bytes:
             raise BadRequest(413, "an instance or the request is larger than this service takes")
-        self._file.write(memoryview(data)[start:end])
+        self._out.write(memoryview(data)[start:end])
 
     def _end(self) -> None:
-        self.parts.append((self._start, self._position - self._start))
+        self._files[-1].parts.append((self._start, self._position - self._start))
 
     def _finish(self) -> None:
         self._complete = True
+
+    def _close(self) -> None:
+        if self._out is not None:
+            self._out.close()
+            self._out = None

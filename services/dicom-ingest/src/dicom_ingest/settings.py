@@ -11,13 +11,22 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="DICOM_INGEST_")
 
     max_instance_bytes: int = 4 * 1024**3
-    max_request_bytes: int = 8 * 1024**3
-    max_parts: int = 5000
+    max_request_bytes: int = 64 * 1024**3
+    max_parts: int = 20_000
+    batch_bytes: int = 64 * 1024**2
+    """A request is staged in batches of about so many bytes; a larger instance makes a batch of its own size."""
+    batch_instances: int = 500
     scratch_dir: str = ""
-    """Where requests are kept while they arrive; empty: the system's temporary folder."""
+    """Where instances are kept while they arrive; empty: the system's temporary folder."""
+    dicomweb_url: str = ""
+    """Root under which what was stored can be retrieved (`https://portal.example/dicomweb`), for Retrieve URL
+    (0008,1190); empty: the attribute has no value."""
     dimse_host: str = "127.0.0.1"
     dimse_port: int = 0
     """0: no C-STORE SCP."""
+    dimse_associations: int = 64
+    dimse_scratch_bytes: int = 8 * 1024**3
+    """Bytes of instances that arrive by C-STORE and are not staged yet; beyond, 0xA700."""
     ae_title: str = "REGION"
     callers: str = ""
-    """`AE@address=hospital`, comma-separated: who may send by C-STORE, and for which hospital."""
+    """`AE=hospital` or `AE@address=hospital`, comma-separated: who may send by C-STORE, and for which hospital."""

@@ -95,9 +95,7 @@ def build_app(settings: GatewaySettings) -> FastAPI:
     async def check_mongo() -> None:
         await mongo.check(client)
 
-    app = create_app(
-        SERVICE, settings, lifespan=lifespan, checks={"mongodb": check_mongo, "kafka": messaging.check}
-    )
+    app = create_app(SERVICE, settings, lifespan=lifespan, checks={"mongodb": check_mongo, "kafka": messaging.check})
     store = MinioObjectStore(settings)
     install(app, portal, build_dicomweb_router(index, store, portal.subject_of, audit))
     return app

@@ -73,12 +73,8 @@ class MongoSessions:
             tokens = Tokens(**json.loads(self._box.decrypt(document["tokens"])))
         except InvalidToken:
             return None
-        claims = Claims(
-            document["user"], document["hospital"], frozenset(document["roles"]), document["name"]
-        )
-        return Session(
-            key, claims, tokens, document["access_expires_at"], document["csrf"], dict(document["search"])
-        )
+        claims = Claims(document["user"], document["hospital"], frozenset(document["roles"]), document["name"])
+        return Session(key, claims, tokens, document["access_expires_at"], document["csrf"], dict(document["search"]))
 
     async def renew(self, key: str, claims: Claims, tokens: Tokens, access_expires_at: float) -> None:
         """See `SessionStore.renew`."""

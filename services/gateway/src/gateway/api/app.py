@@ -23,6 +23,7 @@ from imaging_common.errors import RetryableError
 from imaging_common.http.problems import problem
 
 _log = structlog.get_logger(__name__)
+AWAY = "a part of the system is away; try again"
 TITLES = {403: "error.forbidden", 404: "error.not-found", 405: "error.not-found", 503: "error.away"}
 
 
@@ -66,17 +67,19 @@ def _add_error_pages(app: FastAPI, renderer: Renderer) -> None:
     @app.exception_handler(ConsultUnavailable)
     async def on_consult_away(request: Request, error: ConsultUnavailable) -> Response:
         _log.warning("dependency-away", error=type(error).__name__, text=str(error))
-        return answer(request, 503, "error.consult-away", "the consult service is away; try again", {"Retry-After": "5"})
+        return answer(
+            request, 503, "error.consult-away", "the consult service is away; try again", {"Retry-After": "5"}
+        )
 
     @app.exception_handler(RetryableError)
     async def on_away(request: Request, error: RetryableError) -> Response:
         _log.warning("dependency-away", error=type(error).__name__, text=str(error))
-        return answer(request, 503, "error.away", "a part of the system is away; try again", {"Retry-After": "5"})
+        return answer(request, 503, "error.away", AWAY, {"Retry-After": "5"})
 
     @app.exception_handler(PyMongoError)
     async def on_store_away(request: Request, error: PyMongoError) -> Response:
         _log.warning("dependency-away", error=type(error).__name__)
-        return answer(request, 503, "error.away", "a part of the system is away; try again", {"Retry-After": "5"})
+        return answer(request, 503, "error.away", AWAY, {"Retry-After": "5"})
 
     @app.exception_handler(ConsultRefused)
     async def on_consult_refused(request: Request, error: ConsultRefused) -> Response:

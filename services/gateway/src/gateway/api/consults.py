@@ -18,6 +18,7 @@ from gateway.web.present import CaseView, study_view
 from gateway.web.render import Renderer, wants_fragment
 
 ACTIONS = ("accept", "reject", "withdraw", "acknowledge")
+FORM = ("consultant_hospital", "purpose", "clinical_info", "urgency")
 URGENCIES = ("routine", "urgent", "emergency")
 STATES = ("submitted", "accepted", "drafted", "issued", "acknowledged", "rejected", "withdrawn")
 
@@ -45,7 +46,7 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
             targets=[entry for entry in hospitals.values() if entry.hospital != subject.hospital],
             hospitals=hospitals,
             urgencies=URGENCIES,
-            form=form,
+            form=form or dict.fromkeys(FORM, ""),
             once=(await field(request, "once") if form else "") or secrets.token_urlsafe(16),
             problem=problem,
             unseen=await unseen(portal, request),
@@ -59,7 +60,7 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
     @router.post("/apply")
     async def apply(request: Request) -> Response:
         """Apply; only for studies the applicant may see."""
-        form = {n: await field(request, n) for n in ("consultant_hospital", "purpose", "clinical_info", "urgency")}
+        form = {name: await field(request, name) for name in FORM}
         refs = await fields(request, "ref")
         named = read_refs(refs)
         studies = await case_studies(portal.index, await portal.subject_of(request), named)

@@ -4,8 +4,8 @@ Deny by default: a path that is not listed here as public needs a session, below
 """
 
 import re
-from http import HTTPStatus
 from collections.abc import Mapping
+from http import HTTPStatus
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import structlog

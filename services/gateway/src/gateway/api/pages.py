@@ -41,7 +41,12 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
             raise HTTPException(404)
         response = RedirectResponse(safe_path(next), 303)
         response.set_cookie(
-            LANGUAGE_COOKIE, language, max_age=YEAR_SECONDS, httponly=True, secure=portal.settings.secure, samesite="lax"
+            LANGUAGE_COOKIE,
+            language,
+            max_age=YEAR_SECONDS,
+            httponly=True,
+            secure=portal.settings.secure,
+            samesite="lax",
         )
         return response
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fastapi import Request
+from starlette.exceptions import HTTPException
 
 from gateway.live import LiveHub
 from gateway.model import Identity, Session
@@ -16,7 +17,6 @@ from imaging_common.access.rule import IMAGE_ROLES
 from imaging_common.audit import AuditTrail
 from imaging_common.index.read import StudyIndex
 from imaging_common.messaging import EventPublisher
-from starlette.exceptions import HTTPException
 
 
 @dataclass(frozen=True)

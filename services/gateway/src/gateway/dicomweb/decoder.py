@@ -68,7 +68,8 @@ class Worker:
 async def _exchange(
     process: asyncio.subprocess.Process, request: dict[str, Any], data: bytes
 ) -> tuple[dict[str, Any], bytes]:
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(json.dumps({**request, "length": len(data)}).encode() + b"\n")
     process.stdin.write(data)
     await process.stdin.drain()

@@ -4,7 +4,6 @@ Pure and slow: called off the loop.
 """
 
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,9 +17,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
 
-from gateway.dicomweb.negotiation import EXPLICIT_BE, JPEG, NATIVE
+from gateway.dicomweb.negotiation import JPEG, NATIVE
 
 Array = npt.NDArray[Any]
+JPEG_EXTENDED = f"{JPEG}51"
 HTJ2K = frozenset({f"{JPEG}201", f"{JPEG}202", f"{JPEG}203"})
 PIXEL_TAGS = (
     *("00280002", "00280004", "00280006", "00280010", "00280011"),
@@ -61,6 +61,8 @@ def frame_array(data: bytes, syntax: str, header: Mapping[str, Any]) -> Array:
     try:
         if syntax in HTJ2K:
             return np.asarray(imagecodecs.htj2k_decode(data))
+        if syntax == JPEG_EXTENDED and _value(header, "00280101", 8) > 8:
+            return np.asarray(imagecodecs.jpeg_decode(data))
         return np.asarray(pixel_array(frame_dataset(data, syntax, header)))
     except Exception as error:
         raise CannotDecode(f"a frame cannot be decoded: {type(error).__name__}") from error
@@ -78,21 +80,20 @@ def frame_dataset(data: bytes, syntax: str, header: Mapping[str, Any]) -> Datase
     return dataset
 
 
-def to_explicit_le(data: bytes, syntax: str, header: Mapping[str, Any]) -> bytes:
-    """A stored frame as Explicit VR Little Endian pixels."""
-    if syntax == EXPLICIT_BE:
-        return swapped(data, int(_value(header, "00280100", 8)))
-    if syntax in NATIVE:
-        return data
-    array = frame_array(data, syntax, header)
+def little_endian(array: Array) -> bytes:
+    """The array as native pixels, Explicit VR Little Endian, interleaved by pixel."""
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def encode(data: bytes, syntax: str, header: Mapping[str, Any], media_type: str) -> bytes:
-    """A stored frame encoded anew without loss as `image/jphc`, `image/jls`, `image/jp2` or `image/jpeg` (SV1)."""
-    array = np.ascontiguousarray(frame_array(data, syntax, header))
-    if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
-        array = array.astype(array.dtype.newbyteorder("<"))
+def encode(array: Array, media_type: str) -> bytes:
+    """The array encoded without loss as `image/jphc`, `image/jls`, `image/jp2` or `image/jpeg` (SV1).
+
+    Raises
+    ------
+    CannotDecode
+        The encoder does not take such samples.
+    """
+    array = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="), copy=False)
     try:
         match media_type:
             case "image/jphc":
@@ -111,26 +112,21 @@ def _unsigned(array: Array) -> Array:
     return array.view(array.dtype.str.replace("i", "u")) if array.dtype.kind == "i" else array
 
 
-def all_frames(dataset: Dataset) -> list[bytes]:
-    """Every frame of a whole dataset as Explicit VR Little Endian pixels; frames of single bits (PS3.5 §8.1.1) are
-    packed anew so that each starts on a byte.
-
-    Raises
-    ------
-    CannotDecode
-        See there.
-    """
-    count = int(dataset.get("NumberOfFrames", 1) or 1)
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
+def frame_count(dataset: Dataset) -> int:
+    """Number of Frames (0028,0008), 1 without it, 0 without pixels."""
     try:
-        if syntax in NATIVE and dataset.get("BitsAllocated") == 1:
-            size = int(dataset.Rows) * int(dataset.Columns)
-            bits = np.unpackbits(np.frombuffer(dataset.PixelData, dtype=np.uint8), bitorder="little")
-            return [np.packbits(bits[i * size : (i + 1) * size], bitorder="little").tobytes() for i in range(count)]
-        arrays = [np.asarray(pixel_array(dataset, index=i)) for i in range(count)]
-    except Exception as error:
-        raise CannotDecode(f"the frames cannot be decoded: {type(error).__name__}") from error
-    return [array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays]
+        return int(dataset.get("NumberOfFrames", 1) or 1) if "PixelData" in dataset else 0
+    except ValueError:
+        return 1
+
+
+def bit_frame(dataset: Dataset, index: int) -> bytes:
+    """A native frame of single bits (PS3.5 §8.1.1), packed anew so that it starts on a byte."""
+    size = int(dataset.Rows) * int(dataset.Columns)
+    first = index * size
+    packed = np.frombuffer(dataset.PixelData, dtype=np.uint8)[first // 8 : (first + size + 7) // 8]
+    bits = np.unpackbits(packed, bitorder="little")[first % 8 : first % 8 + size]
+    return np.packbits(bits, bitorder="little").tobytes()
 
 
 def bulk_value(dataset: Dataset, path: str) -> bytes | None:
@@ -217,9 +213,14 @@ def save(picture: Image.Image, media_type: str, quality: int = 90) -> bytes:
     return out.getvalue()
 
 
-def swapped(data: bytes, bits_allocated: int) -> bytes:
-    """Big endian samples as little endian, or the other way round."""
-    size = bits_allocated // 8
+def bits_allocated(header: Mapping[str, Any]) -> int:
+    """Bits Allocated (0028,0100) of a stored header."""
+    return int(_value(header, "00280100", 8))
+
+
+def swapped(data: bytes, header: Mapping[str, Any]) -> bytes:
+    """Big endian samples as little endian."""
+    size = bits_allocated(header) // 8
     return np.frombuffer(data, dtype=f">u{size}").byteswap().tobytes() if size > 1 else data
 
 

@@ -7,20 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pydicom import Dataset
-from pydicom.pixels import pixel_array
 
 from gateway.dicomweb import pixels
-from gateway.dicomweb.files import read_file
-from gateway.dicomweb.frames import FrameReader
-from gateway.dicomweb.locations import Locations
+from gateway.dicomweb.conversion import FrameSource
 from imaging_common.index.model import InstanceDocument
-from imaging_common.index.read import StudyIndex
-from imaging_common.objects.store import ObjectStore
 
 KEPT_BYTES = 32 * 1024 * 1024
 KEPT_SIZE = 64 * 1024
-MAX_WHOLE_BYTES = 512 * 1024 * 1024
+SLOTS = 3
 LOOKUP_TAGS = ("00281201", "00281202", "00281203", "00281221", "00281222", "00281223", "00283000", "00283010")
 
 
@@ -72,34 +66,13 @@ def parse_look(parameters: Mapping[str, str], media_type: str) -> Look:
 
 
 class Renderer:
-    """Renders off the loop, two at a time; keeps small pictures within a bound."""
+    """Renders off the loop, a few at a time; keeps small pictures within a bound."""
 
-    def __init__(self, index: StudyIndex, store: ObjectStore, locations: Locations, frames: FrameReader) -> None:
-        self._index = index
-        self._store = store
-        self._locations = locations
+    def __init__(self, frames: FrameSource) -> None:
         self._frames = frames
         self._kept: OrderedDict[tuple[str, str, int, Look], bytes] = OrderedDict()
         self._bytes = 0
-        self._slots = asyncio.Semaphore(2)
-
-    async def header(self, instance: InstanceDocument) -> dict[str, Any]:
-        """The stored header."""
-        found = await self._index.headers([instance.id])
-        return dict(orjson.loads(found[instance.id])) if instance.id in found else {}
-
-    async def whole(self, instance: InstanceDocument) -> Dataset:
-        """The whole file as dataset.
-
-        Raises
-        ------
-        CannotDecode
-            It is too large to be held in memory.
-        """
-        if instance.location.original_length > MAX_WHOLE_BYTES:
-            raise pixels.CannotDecode("the file is too large to be decoded as one")
-        file = await self._locations.read(instance, lambda current: read_file(self._store, current))
-        return await asyncio.to_thread(pixels.read_dataset, file)
+        self._slots = asyncio.Semaphore(SLOTS)
 
     async def picture(self, instance: InstanceDocument, frame: int, look: Look) -> bytes:
         """One frame (from 1) as a picture.
@@ -114,7 +87,7 @@ class Renderer:
             self._kept.move_to_end(name)
             return kept
         async with self._slots:
-            made = await self._locations.read(instance, lambda current: self._render(current, frame, look))
+            made = await self._render(instance, frame, look)
         if len(made) <= KEPT_SIZE and name not in self._kept:
             self._kept[name] = made
             self._bytes += len(made)
@@ -123,26 +96,19 @@ class Renderer:
         return made
 
     async def _render(self, instance: InstanceDocument, frame: int, look: Look) -> bytes:
-        header = await self.header(instance)
-        dataset: Dataset | None = None
-        data, syntax = b"", instance.location.frame_transfer_syntax_uid or instance.transfer_syntax_uid
-        if not instance.location.frames or any("BulkDataURI" in _deep(header.get(tag)) for tag in LOOKUP_TAGS):
-            dataset = await self.whole(instance)
-        if instance.location.frames:
-            data = await self._frames.stored_frame(instance, frame)
+        header = await self._frames.header(instance)
+        array = await self._frames.array(instance, frame, header)
+        if any("BulkDataURI" in _deep(header.get(tag)) for tag in LOOKUP_TAGS):
+            shown = await self._frames.dataset(instance)
+        else:
+            shown = pixels.header_dataset(header)
 
         def work() -> bytes:
-            shown = dataset if dataset is not None else pixels.header_dataset(header)
-            if data:
-                array = pixels.frame_array(data, syntax, header)
-            else:
-                try:
-                    array = pixel_array(shown, index=frame - 1)
-                except Exception as error:
-                    raise pixels.CannotDecode(f"there are no pixels to show: {type(error).__name__}") from error
-            return pixels.save(
-                pixels.fit(pixels.display(array, shown, look.window), look.viewport), look.media_type, look.quality
-            )
+            try:
+                picture = pixels.fit(pixels.display(array, shown, look.window), look.viewport)
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
+                raise pixels.CannotDecode(f"the frame cannot be shown: {type(error).__name__}") from error
+            return pixels.save(picture, look.media_type, look.quality)
 
         return await asyncio.to_thread(work)
 

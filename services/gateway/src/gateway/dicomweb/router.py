@@ -1,6 +1,7 @@
 """DICOMweb of the region (PS3.18 §10): one root over all holders, and one root per holder."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Request
 
@@ -19,7 +20,15 @@ def build_dicomweb_router(
 ) -> APIRouter:
     """The resources below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
     services = Services.build(index, store, subject_of, audit)
-    router = APIRouter()
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await services.decoder.stop()
+
+    router = APIRouter(lifespan=lifespan)
     for part in (build_frames(services), build_retrieve(services), build_qido(services)):
         router.include_router(part)
     return router

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from gateway.dicomweb.access import OpenStudy, StudyDoor
+from gateway.dicomweb.conversion import FrameSource
+from gateway.dicomweb.decoder import Decoder
 from gateway.dicomweb.frames import FrameReader
 from gateway.dicomweb.locations import Locations
 from gateway.dicomweb.metadata import MetadataSource
@@ -27,7 +29,8 @@ class Services:
     subject_of: SubjectOf
     door: StudyDoor
     locations: Locations
-    frames: FrameReader
+    frames: FrameSource
+    decoder: Decoder
     metadata: MetadataSource
     renderer: Renderer
 
@@ -35,7 +38,8 @@ class Services:
     def build(cls, index: StudyIndex, store: ObjectStore, subject_of: SubjectOf, audit: AuditTrail) -> "Services":
         """Connect them."""
         locations = Locations(index)
-        frames = FrameReader(store, locations)
+        decoder = Decoder()
+        frames = FrameSource(index, store, locations, FrameReader(store, locations), decoder)
         return cls(
             index=index,
             store=store,
@@ -43,8 +47,9 @@ class Services:
             door=StudyDoor(index, audit),
             locations=locations,
             frames=frames,
+            decoder=decoder,
             metadata=MetadataSource(index),
-            renderer=Renderer(index, store, locations, frames),
+            renderer=Renderer(frames),
         )
 
     async def open(self, request: Request, study_uid: str, *, fresh: bool = True, action: Action = "view") -> OpenStudy:

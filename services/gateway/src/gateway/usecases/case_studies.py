@@ -26,9 +26,7 @@ async def case_studies(index: StudyIndex, subject: Subject, refs: Sequence[Study
     return found
 
 
-async def prior_studies(
-    index: StudyIndex, subject: Subject, studies: Sequence[StudyDocument]
-) -> list[StudyDocument]:
+async def prior_studies(index: StudyIndex, subject: Subject, studies: Sequence[StudyDocument]) -> list[StudyDocument]:
     """Other studies of the same patient at the same holder, newest first."""
     first = studies[0]
     if not first.patient.id:

@@ -12,9 +12,7 @@ from imaging_common.messaging import EventPublisher
 MAX_STUDIES = 20
 
 
-async def open_viewer(
-    index: StudyIndex, publisher: EventPublisher, subject: Subject, study_uids: Sequence[str]
-) -> int:
+async def open_viewer(index: StudyIndex, publisher: EventPublisher, subject: Subject, study_uids: Sequence[str]) -> int:
     """Publish StudyOpened for each holder's study the subject may see; how many.
 
     What they may not see is passed over in silence: the viewer will find nothing.

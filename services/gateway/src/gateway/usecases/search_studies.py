@@ -85,9 +85,7 @@ async def search_studies(
     index: StudyIndex, audit: AuditTrail, subject: Subject, search: StudySearch, *, reason: str = ""
 ) -> Page:
     """One page of what the subject may see, recorded before it is shown."""
-    page = await index.search_studies(
-        subject, search.clause(), limit=PAGE_SIZE, offset=(search.page - 1) * PAGE_SIZE
-    )
+    page = await index.search_studies(subject, search.clause(), limit=PAGE_SIZE, offset=(search.page - 1) * PAGE_SIZE)
     await audit.record(
         action="search",
         outcome="success",

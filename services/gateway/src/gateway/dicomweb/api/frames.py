@@ -10,12 +10,12 @@ from starlette.responses import Response
 from gateway.dicomweb import pixels
 from gateway.dicomweb.access import NOT_FOUND
 from gateway.dicomweb.api.retrieve import STORED_IN, accepted
+from gateway.dicomweb.conversion import stored_syntax
 from gateway.dicomweb.multipart import Multipart
-from gateway.dicomweb.negotiation import IMPLICIT_LE, OCTETS, FrameForm, choose, choose_frame_form
+from gateway.dicomweb.negotiation import OCTETS, FrameForm, choose, choose_frame_form
 from gateway.dicomweb.rendered import BadLook, Look, parse_look
 from gateway.dicomweb.services import Services
 from imaging_common.index.model import InstanceDocument
-from imaging_common.objects.rebuild import decode_frame
 
 AT_ONCE_BYTES = 16 * 1024 * 1024
 MAX_FRAME_LIST = 10_000
@@ -34,39 +34,17 @@ def build_frames(services: Services) -> APIRouter:
     """Frames, bulk data, rendered, thumbnail."""
     router = APIRouter()
 
-    async def convert(instance: InstanceDocument, number: int, form: FrameForm) -> tuple[bytes, str]:
-        """A frame in its form, and the bucket it came from."""
-        data, bucket = await services.frames.stored_frame(instance, number), instance.location.bucket
-        syntax = stored_syntax(instance)
-        if form.media_type == OCTETS and instance.location.encoding == "htj2k":
-            data = await asyncio.to_thread(decode_frame, data, instance.location)
-            syntax = instance.transfer_syntax_uid
-        if syntax == form.transfer_syntax or (form.media_type == OCTETS and syntax == IMPLICIT_LE):
-            return data, bucket
-        header = await services.renderer.header(instance)
-        if form.media_type == OCTETS:
-            return await asyncio.to_thread(pixels.to_explicit_le, data, syntax, header), bucket
-        return await asyncio.to_thread(pixels.encode, data, syntax, header, form.media_type), bucket
-
-    async def frame(instance: InstanceDocument, number: int, form: FrameForm) -> tuple[bytes, str]:
-        """The same, from wherever it lies by now."""
-        return await services.locations.read(instance, lambda current: convert(current, number, form))
+    frame = services.frames.frame
 
     async def unaligned(instance: InstanceDocument, numbers: list[int], form: FrameForm) -> Response:
         """Frames that have no bytes of their own in the file."""
         if form.media_type != OCTETS:
             raise HTTPException(406, "These frames are only given as application/octet-stream.")
-        dataset = await services.renderer.whole(instance)
-        if "PixelData" not in dataset:
-            raise HTTPException(404, NOT_FOUND)
-        found = await asyncio.to_thread(pixels.all_frames, dataset)
-        if max(numbers) > len(found):
-            raise HTTPException(404, NOT_FOUND)
-        parts = [(form.part_type, found[number - 1]) for number in numbers]
+        parts = [(form.part_type, data) async for data in services.frames.unaligned(instance, numbers)]
         return answer(parts, form, instance.location.bucket)
 
     def answer(parts: list[tuple[str, bytes]], form: FrameForm, bucket: str) -> Response:
-        headers = {STORED_IN: bucket, "Cache-Control": "private, max-age=3600", "Vary": "Accept, Cookie"}
+        headers = {STORED_IN: bucket, "Cache-Control": "private, no-store"}
         if not form.multipart:
             return Response(parts[0][1], headers={**headers, "Content-Type": form.part_type})
         return Multipart(form.media_type).whole(parts, headers)
@@ -84,14 +62,14 @@ def build_frames(services: Services) -> APIRouter:
                 yield multipart.head(form.part_type) + data + b"\r\n"
             yield multipart.end
 
-        return multipart.stream(body(), {STORED_IN: bucket, "Vary": "Accept, Cookie"})
+        return multipart.stream(body(), {STORED_IN: bucket, "Cache-Control": "private, no-store"})
 
     async def picture(request: Request, instance: InstanceDocument, number: int, look: Look) -> Response:
         try:
             body = await services.renderer.picture(instance, number, look)
         except (pixels.CannotDecode, IndexError) as error:
             raise HTTPException(404 if isinstance(error, IndexError) else 406, "There is no such picture.") from error
-        headers = {"Cache-Control": "private, max-age=3600", "Vary": "Accept, Cookie"}
+        headers = {"Cache-Control": "private, no-store"}
         return Response(body, media_type=look.media_type, headers=headers)
 
     def wanted_look(request: Request, *, thumbnail: bool = False) -> Look:
@@ -141,6 +119,8 @@ def build_frames(services: Services) -> APIRouter:
                 if len(numbers) > 1 and sum(sizes) > AT_ONCE_BYTES:
                     return await stream(found, numbers, form)
                 made = [await frame(found, number, form) for number in numbers]
+            except IndexError as error:
+                raise HTTPException(404, NOT_FOUND) from error
             except pixels.CannotDecode as error:
                 raise HTTPException(406, "These frames can only be given as they are stored.") from error
             return answer([(form.part_type, data) for data, _ in made], form, made[0][1])
@@ -194,7 +174,7 @@ def build_frames(services: Services) -> APIRouter:
             if chosen is None:
                 raise HTTPException(406, f"Bulk data is {OCTETS}.")
             try:
-                value = await asyncio.to_thread(pixels.bulk_value, await services.renderer.whole(found), tag)
+                value = await asyncio.to_thread(pixels.bulk_value, await services.frames.dataset(found), tag)
             except pixels.CannotDecode as error:
                 raise HTTPException(406, "This value is too large to be given as one.") from error
             if value is None:
@@ -205,8 +185,3 @@ def build_frames(services: Services) -> APIRouter:
             return Response(value, media_type=OCTETS, headers=headers)
 
     return router
-
-
-def stored_syntax(instance: InstanceDocument) -> str:
-    """The transfer syntax of the frames' stored bytes."""
-    return instance.location.frame_transfer_syntax_uid or instance.transfer_syntax_uid

@@ -1,11 +1,12 @@
 """A stand-in for the centre's STOW-RS door, on a real socket, that answers as it is told."""
 
-import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
 
 from imaging_common.dicom import check_instance
 
@@ -84,3 +85,11 @@ class StandIn:
             },
         }
         return (202 if decision and good else 409 if decision else 200), document
+
+
+@pytest.fixture
+def centre() -> Iterator[StandIn]:
+    """A stand-in that stores everything until told otherwise."""
+    one = StandIn()
+    yield one
+    one.close()

@@ -1,0 +1,1 @@
+"""What the ingest does, one verb a file."""

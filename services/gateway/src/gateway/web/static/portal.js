@@ -1,0 +1,116 @@
+// The portal's own script: one live connection for all tabs of a browser, forms that are not overwritten, small help.
+"use strict";
+
+// Live events. Browsers allow six connections to a host over HTTP/1.1, so one tab listens and tells the others.
+(() => {
+  let channel = null;
+  let failures = 0;
+
+  function tell(name) {
+    document.body.dispatchEvent(new CustomEvent("portal:" + name));
+  }
+
+  function lost(is) {
+    document.getElementById("offline").hidden = !is;
+  }
+
+  function relay(message) {
+    receive(message);
+    if (channel) channel.postMessage(message);
+  }
+
+  function receive(message) {
+    if (message.lost !== undefined) lost(message.lost);
+    if (message.name) tell(message.name);
+  }
+
+  function connect(address, release) {
+    const source = new EventSource(address);
+    source.addEventListener("changed", (event) => {
+      failures = 0;
+      relay({ name: event.data, lost: false });
+    });
+    source.onopen = () => { failures = 0; relay({ lost: false }); };
+    source.onerror = () => {
+      failures += 1;
+      if (failures > 1) relay({ lost: true });
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(address, release), Math.min(30000, 1000 * failures));
+    };
+    addEventListener("pagehide", () => { source.close(); release(); }, { once: true });
+  }
+
+  addEventListener("DOMContentLoaded", () => {
+    const address = document.body.dataset.live;
+    if (!address) return;
+    if (!navigator.locks || !window.BroadcastChannel) { connect(address, () => {}); return; }
+    channel = new BroadcastChannel("portal-live");
+    channel.onmessage = (event) => receive(event.data);
+    navigator.locks.request("portal-live", () => new Promise((release) => connect(address, release)));
+  });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+})();
+
+// A case that changes while somebody writes is not replaced under their hands.
+(() => {
+  const typed = new WeakSet();
+  document.addEventListener("input", (event) => {
+    const panel = event.target.closest("[data-guarded]");
+    if (panel) typed.add(panel);
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const panel = event.detail.elt;
+    if (!panel.matches("[data-guarded]") || !typed.has(panel)) return;
+    event.preventDefault();
+    if (event.detail.requestConfig.triggeringEvent?.type !== "portal:resync") document.getElementById("stale").hidden = false;
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-reload-case]")) location.reload();
+    if (event.target.closest("[data-toggle-panel]")) document.querySelector(".split").classList.toggle("folded");
+    const clear = event.target.closest("[data-clear]");
+    if (clear) {
+      event.preventDefault();
+      const form = clear.form;
+      for (const field of form.elements) if (field.name && field.name !== "csrf") field.value = "";
+      form.requestSubmit();
+    }
+  });
+  addEventListener("beforeunload", (event) => {
+    const panel = document.querySelector("[data-guarded]");
+    if (panel && typed.has(panel) && panel.querySelector(".editor")) event.preventDefault();
+  });
+
+  // Images that become open while the case is on the screen.
+  document.addEventListener("htmx:afterSwap", () => {
+    const panel = document.getElementById("case");
+    const shown = document.querySelector(".stage iframe") ? "yes" : "no";
+    if (panel && panel.dataset.images !== shown) location.reload();
+  });
+})();
+
+// Errors are told in words, where the page has room for them.
+(() => {
+  const flash = () => document.getElementById("flash");
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr } = event.detail;
+    if (xhr.status < 400) { flash().replaceChildren(); return; }
+    const ours = (xhr.getResponseHeader("Content-Type") || "").startsWith("text/html");
+    event.detail.shouldSwap = ours;
+    if (!ours) unreachable();
+  });
+  document.addEventListener("htmx:sendError", unreachable);
+  document.addEventListener("htmx:timeout", unreachable);
+  function unreachable() {
+    flash().replaceChildren(document.getElementById("text-unreachable").content.cloneNode(true));
+  }
+})();
+
+addEventListener("error", (event) => {
+  if (event.target instanceof HTMLImageElement && event.target.dataset.thumbnail !== undefined) event.target.classList.add("absent");
+}, true);
+
+addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll("form[data-submit-now]").forEach((form) => form.submit());
+  document.querySelectorAll("form[data-once]").forEach((form) => form.addEventListener("submit", () => {
+    form.querySelectorAll("button").forEach((button) => { button.disabled = true; });
+  }));
+});

@@ -1,0 +1,328 @@
+"""The portal over fakes: everything but MongoDB, Kafka, the provider and the consult service is real."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.api.app import install
+from gateway.api.portal import Portal
+from gateway.dicomweb import build_dicomweb_router
+from gateway.errors import ConsultConflict, ConsultNotFound, ConsultUnavailable, SignInFailed
+from gateway.live import LiveHub
+from gateway.main import static_files
+from gateway.model import CaseGrant, HospitalEntry, Session, Tokens
+from gateway.settings import GatewaySettings
+from gateway.usecases.authenticate import Authenticator, digest
+from gateway.usecases.sign_in import SignIn
+from gateway.web.files import FileTree
+from imaging_common.audit import AuditTrail
+from imaging_common.auth import Claims, InvalidToken, TokenVerifier
+from imaging_common.events import AuditRecorded, NoticeRaised
+from imaging_common.http import create_app
+from imaging_common.index.fake import FakeIndexReader
+from imaging_common.index.names import parse_person_name
+from imaging_common.messaging import FakePublisher
+from imaging_common.objects.store import FakeObjectStore
+
+DOCTOR = Claims("doctor.community", "community", frozenset({"doctor"}), "陈建国")
+EXPERT = Claims("expert.secondary", "secondary", frozenset({"doctor", "expert"}), "周敏")
+AUDITOR = Claims("auditor.region", "", frozenset({"auditor"}), "何静")
+HOSPITALS = [
+    HospitalEntry(hospital="community", name_zh="塘桥社区卫生服务中心", name_en="Tangqiao", level="community", tier="central"),
+    HospitalEntry(hospital="secondary", name_zh="第一人民医院", name_en="First People's", level="secondary", tier="central"),
+]  # fmt: skip
+
+
+class FakeSessions:
+    """`SessionStore` in memory."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.sign_ins: dict[str, dict[str, str]] = {}
+
+    async def begin_sign_in(self, state: str, *, browser: str, verifier: str, nonce: str, next_path: str) -> None:
+        self.sign_ins[state] = {"browser": browser, "verifier": verifier, "nonce": nonce, "next_path": next_path}
+
+    async def finish_sign_in(self, state: str, *, browser: str) -> Mapping[str, str] | None:
+        begun = self.sign_ins.get(state)
+        return self.sign_ins.pop(state) if begun and begun["browser"] == browser else None
+
+    async def create(self, cookie: str, session: Session, lifetime_seconds: float) -> None:
+        self.sessions[digest(cookie)] = session
+
+    async def find(self, key: str) -> Session | None:
+        return self.sessions.get(key)
+
+    async def renew(self, key: str, claims: Claims, tokens: Tokens, access_expires_at: float) -> None:
+        session = self.sessions[key]
+        session.claims, session.tokens, session.access_expires_at = claims, tokens, access_expires_at
+
+    async def remember_search(self, key: str, search: Mapping[str, str]) -> None:
+        self.sessions[key].search = dict(search)
+
+    async def end(self, key: str) -> None:
+        self.sessions.pop(key, None)
+
+
+class FakeProvider:
+    """`IdentityProvider` whose codes are user names."""
+
+    def __init__(self) -> None:
+        self.people = {claims.user: claims for claims in (DOCTOR, EXPERT, AUDITOR)}
+        self.refreshes = 0
+        self.ended = False
+
+    async def sign_in_url(self, *, state: str, nonce: str, verifier: str, language: str) -> str:
+        return f"https://id.example/auth?state={state}"
+
+    async def exchange(self, code: str, *, verifier: str, nonce: str) -> tuple[Claims, Tokens, float]:
+        if code not in self.people:
+            raise SignInFailed("the provider refused the code")
+        return self.people[code], Tokens(f"access-{code}", "refresh", "id-token"), time.time() + 300
+
+    async def refresh(self, tokens: Tokens) -> tuple[Claims, Tokens, float] | None:
+        self.refreshes += 1
+        user = tokens.access.removeprefix("access-")
+        return None if self.ended else (self.people[user], tokens, time.time() + 300)
+
+    async def end_session_url(self) -> str:
+        return "https://id.example/logout"
+
+
+class FakeGrants:
+    """`GrantStore` in memory."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, CaseGrant] = {}
+
+    async def put(self, grant: CaseGrant) -> bool:
+        known = self.cases.get(grant.consult_id)
+        if known is not None and not grant.version.newer_than(known.version):
+            return False
+        self.cases[grant.consult_id] = grant
+        return True
+
+    async def of_applicant(self, user: str, hospital: str) -> list[CaseGrant]:
+        return [c for c in self.cases.values() if c.open and (c.applicant, c.applicant_hospital) == (user, hospital)]
+
+    async def of_person(self, claims: Claims) -> list[CaseGrant]:
+        asked = [
+            c for c in self.cases.values()
+            if c.open and "expert" in claims.roles and c.consultant_hospital == claims.hospital
+        ]  # fmt: skip
+        return [*await self.of_applicant(claims.user, claims.hospital), *asked]
+
+
+class FakeNotices:
+    """`NoticeStore` in memory."""
+
+    def __init__(self) -> None:
+        self.notices: dict[str, NoticeRaised] = {}
+        self.seen: set[tuple[str, str]] = set()
+
+    async def add(self, notice: NoticeRaised) -> None:
+        self.notices.setdefault(notice.notice_id, notice)
+
+    async def unseen(self, recipients: Sequence[str], user: str) -> int:
+        return sum(not notice["seen"] for notice in await self.latest(recipients, user, 100))
+
+    async def latest(self, recipients: Sequence[str], user: str, limit: int) -> list[dict[str, Any]]:
+        mine = [n for n in self.notices.values() if n.recipient in recipients]
+        return [{**n.model_dump(), "seen": (n.notice_id, user) in self.seen} for n in mine][:limit]
+
+    async def mark_seen(self, recipients: Sequence[str], user: str, link: str | None = None) -> None:
+        for notice in self.notices.values():
+            if notice.recipient in recipients and link in (None, notice.link):
+                self.seen.add((notice.notice_id, user))
+
+
+class FakeRegistry:
+    """`HospitalRegistry` in memory."""
+
+    def __init__(self) -> None:
+        self.entries = {entry.hospital: entry for entry in HOSPITALS}
+
+    async def register(self, entry: HospitalEntry) -> None:
+        self.entries[entry.hospital] = entry
+
+    async def all(self) -> list[HospitalEntry]:
+        return list(self.entries.values())
+
+
+class FakeConsults:
+    """`ConsultService` with the few rules the pages need."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, dict[str, Any]] = {}
+        self.away = False
+        self.submitted: list[dict[str, Any]] = []
+
+    async def list(self, token: str, box: str, state: str = "") -> list[dict[str, Any]]:
+        self._check()
+        return [dict(case) for case in self.cases.values() if state in ("", case["state"])]
+
+    async def get(self, token: str, consult_id: str) -> dict[str, Any]:
+        self._check()
+        if consult_id not in self.cases:
+            raise ConsultNotFound(404, "")
+        return dict(self.cases[consult_id])
+
+    async def submit(self, token: str, application: Mapping[str, Any], once: str) -> dict[str, Any]:
+        self._check()
+        self.submitted.append(dict(application))
+        return self.add("c1", **application)
+
+    async def act(self, token: str, consult_id: str, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        target = {"accept": "accepted", "reject": "rejected", "withdraw": "withdrawn", "acknowledge": "acknowledged"}
+        change = {"expert": EXPERT.user, "expert_name": EXPERT.name} if action == "accept" else {}
+        return self._advance(consult_id, body["version"], action, state=target[action], **change)
+
+    async def save_draft(self, token: str, consult_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        report = {k: body[k] for k in ("findings", "impression", "positive")}
+        report |= {"author": EXPERT.user, "author_name": EXPERT.name, "version": 1, "issued_at": None}
+        return self._advance(consult_id, body["version"], "draft", state="drafted", report=report)
+
+    async def issue(self, token: str, consult_id: str, version: int) -> dict[str, Any]:
+        report = {**self.cases[consult_id]["report"], "issued_at": datetime.now(UTC).isoformat()}
+        return self._advance(consult_id, version, "issue", state="issued", report=report)
+
+    def add(self, consult_id: str, **fields: Any) -> dict[str, Any]:
+        """A submitted case."""
+        self.cases[consult_id] = {
+            "id": consult_id, "number": "C-20261124-0001", "version": 1, "state": "submitted",
+            "applicant": DOCTOR.user, "applicant_name": DOCTOR.name, "applicant_hospital": "community",
+            "consultant_hospital": "secondary", "expert": None, "expert_name": None, "purpose": "结节性质？",
+            "clinical_info": "", "urgency": "routine", "report": None,
+            "timeline": [self._step("submit", "submitted")], **fields,
+        }  # fmt: skip
+        return self.cases[consult_id]
+
+    def _advance(self, consult_id: str, version: int, action: str, **change: Any) -> dict[str, Any]:
+        self._check()
+        case = self.cases[consult_id]
+        if case["version"] != version:
+            raise ConsultConflict(409, "", {"state": case["state"], "changed_by": "王强", "version": case["version"]})
+        timeline = [*case["timeline"], self._step(action, change["state"])]
+        self.cases[consult_id] = {**case, **change, "version": version + 1, "timeline": timeline}
+        return self.cases[consult_id]
+
+    def _check(self) -> None:
+        if self.away:
+            raise ConsultUnavailable("away")
+
+    @staticmethod
+    def _step(action: str, state: str) -> dict[str, Any]:
+        at = datetime(2026, 11, 24, 2, 30, tzinfo=UTC).isoformat()
+        return {"at": at, "user": "u", "name": "某医生", "action": action, "state": state, "reason": ""}
+
+
+class FakeVerifier(TokenVerifier):
+    """Takes `bearer-<user>`."""
+
+    def __init__(self) -> None:
+        super().__init__("https://id.example", "imaging-cloud")
+
+    async def verify(self, token: str) -> Claims:
+        for claims in (DOCTOR, EXPERT):
+            if token == f"bearer-{claims.user}":
+                return claims
+        raise InvalidToken("no")
+
+
+@dataclass
+class World:
+    """A portal and what stands behind it."""
+
+    ohif: Path
+    sessions: FakeSessions = field(default_factory=FakeSessions)
+    provider: FakeProvider = field(default_factory=FakeProvider)
+    grants: FakeGrants = field(default_factory=FakeGrants)
+    notices: FakeNotices = field(default_factory=FakeNotices)
+    registry: FakeRegistry = field(default_factory=FakeRegistry)
+    consults: FakeConsults = field(default_factory=FakeConsults)
+    reader: FakeIndexReader = field(default_factory=FakeIndexReader)
+    publisher: FakePublisher = field(default_factory=FakePublisher)
+    live: LiveHub = field(default_factory=LiveHub)
+
+    def __post_init__(self) -> None:
+        self.app = self.build()
+
+    def build(self) -> Any:
+        """One copy of the gateway over this world's stores."""
+        settings = GatewaySettings(public_url="http://portal.test", ohif_dir=self.ohif)
+        audit = AuditTrail("gateway", self.publisher)
+        index = self.reader.index()
+        portal = Portal(
+            settings=settings,
+            authenticator=Authenticator(self.sessions, self.provider, self.grants, FakeVerifier()),
+            sign_in=SignIn(self.sessions, self.provider, audit, lifetime_seconds=3600),
+            sessions=self.sessions,
+            notices=self.notices,
+            registry=self.registry,
+            consults=self.consults,
+            index=index,
+            publisher=self.publisher,
+            audit=audit,
+            live=self.live,
+            static=static_files(),
+            viewer=FileTree(self.ohif),
+        )
+        app = create_app("gateway", settings, lifespan=None, checks={})  # type: ignore[arg-type]
+        install(app, portal, build_dicomweb_router(index, FakeObjectStore(), portal.subject_of, audit))
+        self.portal = portal
+        return app
+
+    def browser(self, app: Any = None, **headers: str) -> httpx.AsyncClient:
+        """A browser that is not signed in."""
+        transport = httpx.ASGITransport(app or self.app)
+        fixed = {"Accept": "text/html", "Accept-Language": "en", **headers}
+        return httpx.AsyncClient(transport=transport, base_url="http://portal.test", headers=fixed)
+
+    async def signed_in(self, user: str = DOCTOR.user, **headers: str) -> httpx.AsyncClient:
+        """A browser that went through the provider."""
+        browser = self.browser(**headers)
+        begun = await browser.get("/auth/login")
+        state = httpx.URL(begun.headers["location"]).params["state"]
+        answer = await browser.get("/auth/callback", params={"state": state, "code": user})
+        assert answer.status_code == 303
+        return browser
+
+    def csrf(self, user: str = DOCTOR.user) -> str:
+        """The form token of somebody's session."""
+        return next(s.csrf for s in self.sessions.sessions.values() if s.claims.user == user)
+
+    def add_study(self, uid: str = "1.2.3", holder: str = "community", **more: Any) -> None:
+        """Put a study into the index."""
+        name = parse_person_name(more.pop("name", "Zhang^Wei=张^伟="))
+        document = {
+            "_id": f"{holder}/{uid}", "study_uid": uid, "holder": holder, "tier": "central",
+            "version": {"epoch": 0, "n": 1}, "study_date": "20261120", "study_time": "093000", "accession": "A-77",
+            "description": "胸部平扫", "modalities": ["CT"], "body_parts": ["CHEST"], "series_count": 1,
+            "instance_count": 120, "updated_at": datetime.now(UTC), "settled": True, "stored": False, "rejected": [],
+            "patient": {
+                "id": "P-001", "issuer": "", "name": name.model_dump(), "birth_date": "19700601", "sex": "M",
+            },
+            **more,
+        }  # fmt: skip
+        self.reader.put("studies", document)
+
+    @property
+    def audited(self) -> list[AuditRecorded]:
+        """The audit record so far."""
+        return [event for _, event, _ in self.publisher.published if isinstance(event, AuditRecorded)]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A region's portal over fakes."""
+    (tmp_path / "index.html").write_text("<!doctype html><title>OHIF Viewer</title>")
+    (tmp_path / "app.bundle.0f6159c501addfe9.js").write_text("console.log('app')" * 50)
+    (tmp_path / "8097.bundle.8ae6404ba94890a0.js").write_text("decodeImageFrameWorker; eval('1')")
+    (tmp_path / "app-config.js").write_text("window.config = 'a public server'")
+    yield World(tmp_path)
