@@ -1,7 +1,7 @@
 """The portal over fakes: everything but MongoDB, Kafka, the provider and the consult service is real."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,8 +34,8 @@ DOCTOR = Claims("doctor.community", "community", frozenset({"doctor"}), "陈建�
 EXPERT = Claims("expert.secondary", "secondary", frozenset({"doctor", "expert"}), "周敏")
 AUDITOR = Claims("auditor.region", "", frozenset({"auditor"}), "何静")
 HOSPITALS = [
-    HospitalEntry(hospital="community", name_zh="塘桥社区卫生服务中心", name_en="Tangqiao", level="community", tier="central"),
-    HospitalEntry(hospital="secondary", name_zh="第一人民医院", name_en="First People's", level="secondary", tier="central"),
+    HospitalEntry(hospital="community", name_zh="塘桥", name_en="Tangqiao", level="community", tier="central"),
+    HospitalEntry(hospital="secondary", name_zh="一院", name_en="First", level="secondary", tier="central"),
 ]  # fmt: skip
 
 
@@ -319,10 +319,10 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+def world(tmp_path: Path) -> World:
     """A region's portal over fakes."""
     (tmp_path / "index.html").write_text("<!doctype html><title>OHIF Viewer</title>")
     (tmp_path / "app.bundle.0f6159c501addfe9.js").write_text("console.log('app')" * 50)
     (tmp_path / "8097.bundle.8ae6404ba94890a0.js").write_text("decodeImageFrameWorker; eval('1')")
     (tmp_path / "app-config.js").write_text("window.config = 'a public server'")
-    yield World(tmp_path)
+    return World(tmp_path)

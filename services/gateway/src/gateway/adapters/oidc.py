@@ -119,7 +119,7 @@ class OidcProvider:
     async def _check_id_token(self, client: AsyncOAuth2Client, id_token: str, nonce: str) -> None:
         """OpenID Connect Core 1.0 §3.1.3.7: signature, issuer, audience, expiry and nonce."""
         metadata = await self._discover()
-        answer = await client.get(metadata["jwks_uri"], withhold_token=True)
+        answer = await client.request("GET", metadata["jwks_uri"], withhold_token=True)
         answer.raise_for_status()
         try:
             token = jwt.decode(id_token, KeySet.import_key_set(answer.json()), algorithms=SIGNATURES)

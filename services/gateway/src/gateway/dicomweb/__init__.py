@@ -1,5 +1,30 @@
-"""DICOMweb: QIDO-RS and WADO-RS over the index and the object store."""
+"""DICOMweb: QIDO-RS and WADO-RS over the index and the object store.
 
-from gateway.dicomweb.router import build_dicomweb_router
+The import of the router waits for its call, so that the decoding processes, which live in this package, start lightly.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter, Request
+
+    from imaging_common.access import Subject
+    from imaging_common.audit import AuditTrail
+    from imaging_common.index.read import StudyIndex
+    from imaging_common.objects.store import ObjectStore
+
+
+def build_dicomweb_router(
+    index: "StudyIndex",
+    store: "ObjectStore",
+    subject_of: "Callable[[Request], Awaitable[Subject]]",
+    audit: "AuditTrail",
+) -> "APIRouter":
+    """The resources to be mounted below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
+    from gateway.dicomweb.router import build_router
+
+    return build_router(index, store, subject_of, audit)
+
 
 __all__ = ["build_dicomweb_router"]

@@ -15,7 +15,7 @@ from imaging_common.index.read import StudyIndex
 from imaging_common.objects.store import ObjectStore
 
 
-def build_dicomweb_router(
+def build_router(
     index: StudyIndex, store: ObjectStore, subject_of: Callable[[Request], Awaitable[Subject]], audit: AuditTrail
 ) -> APIRouter:
     """The resources below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
