@@ -378,52 +378,54 @@ async def test_series_metadata_is_joined_with_usable_bulk_addresses(world: World
     assert (await world.web.get("/studies/1.2.3/series/1.2.3.1/instances/1.2.3.1.2/metadata")).json() == [second]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "CT_small.dcm",
-        "JPEG2000.dcm",
-        "JPGExtended.dcm",
-        "MR_small_RLE.dcm",
-        "MR_small_bigendian.dcm",
-        "MR_small_implicit.dcm",
-        "MR_small_jp2klossless.dcm",
-        "MR_small_jpeg_ls_lossless.dcm",
-        "SC_rgb_jpeg_dcmtk.dcm",
-        "SC_rgb_rle_16bit_2frame.dcm",
-        "SC_rgb_small_odd.dcm",
-        "SC_rgb_small_odd_jpeg.dcm",
-        "examples_jpeg2k.dcm",
-        "examples_overlay.dcm",
-        "examples_palette.dcm",
-        "examples_rgb_color.dcm",
-        "examples_ybr_color.dcm",
-        "liver_1frame.dcm",
-        "liver_expb_1frame.dcm",
-        "SC_rgb_small_odd_big_endian.dcm",
-    ],
+DECODED = (
+    "CT_small.dcm",
+    "JPEG2000.dcm",
+    "JPGExtended.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_implicit.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "SC_rgb_jpeg_dcmtk.dcm",
+    "SC_rgb_rle_16bit_2frame.dcm",
+    "SC_rgb_small_odd.dcm",
+    "SC_rgb_small_odd_jpeg.dcm",
+    "examples_jpeg2k.dcm",
+    "examples_overlay.dcm",
+    "examples_palette.dcm",
+    "examples_rgb_color.dcm",
+    "examples_ybr_color.dcm",
+    "liver_1frame.dcm",
+    "liver_expb_1frame.dcm",
+    "SC_rgb_small_odd_big_endian.dcm",
 )
-async def test_sample_is_decoded_and_shown(world: World, name: str) -> None:
-    path = SAMPLES / name
-    (instance,) = await world.add([path.read_bytes()])
-    base = f"/studies/{instance.study_uid}/series/{instance.series_uid}/instances/{instance.sop_instance_uid}"
-    little = await world.web.get(f"{base}/frames/1", headers=LITTLE)
-    assert little.status_code == 200, little.text
-    dataset = pydicom.dcmread(path)
-    compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
-    if dataset.BitsAllocated > 1 and (compressed or not dataset.PhotometricInterpretation.startswith("YBR")):
-        expected = (
-            imagecodecs.jpeg_decode(pydicom.encaps.get_frame(dataset.PixelData, 0))
-            if name == "JPGExtended.dcm"
-            else np.asarray(pydicom.pixels.pixel_array(path, index=0))
+
+
+async def test_samples_are_decoded_and_shown(world: World) -> None:
+    for name in DECODED:
+        path = SAMPLES / name
+        (instance,) = await world.add([path.read_bytes()])
+        base = f"/studies/{instance.study_uid}/series/{instance.series_uid}/instances/{instance.sop_instance_uid}"
+        little = await world.web.get(f"{base}/frames/1", headers=LITTLE)
+        assert little.status_code == 200, little.text
+        dataset = pydicom.dcmread(path)
+        compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
+        if dataset.BitsAllocated > 1 and (compressed or not dataset.PhotometricInterpretation.startswith("YBR")):
+            expected = (
+                imagecodecs.jpeg_decode(pydicom.encaps.get_frame(dataset.PixelData, 0))
+                if name == "JPGExtended.dcm"
+                else np.asarray(pydicom.pixels.pixel_array(path, index=0))
+            )
+            assert parts(little)[0][1] == expected.astype(expected.dtype.newbyteorder("<")).tobytes()
+        assert (await world.web.get(f"{base}/frames/1", headers=ANY)).status_code == 200
+        shown = await world.web.get(
+            f"{base}/rendered", params={"viewport": "100,100"}, headers={"Accept": "image/jpeg"}
         )
-        assert parts(little)[0][1] == expected.astype(expected.dtype.newbyteorder("<")).tobytes()
-    assert (await world.web.get(f"{base}/frames/1", headers=ANY)).status_code == 200
-    shown = await world.web.get(f"{base}/rendered", params={"viewport": "100,100"}, headers={"Accept": "image/jpeg"})
-    assert shown.status_code == 200, shown.text
-    assert max(Image.open(io.BytesIO(shown.content)).size) == 100
-    small = await world.web.get(f"{base}/thumbnail")
-    assert len(small.content) < 20_000
+        assert shown.status_code == 200, shown.text
+        assert max(Image.open(io.BytesIO(shown.content)).size) == 100
+        small = await world.web.get(f"{base}/thumbnail")
+        assert len(small.content) < 20_000
 
 
 async def test_no_sample_breaks_the_server(world: World) -> None:

@@ -9,7 +9,18 @@ from typing import Any, cast
 import structlog
 from opentelemetry import trace
 
-_QUIET = ("aiokafka", "httpx", "httpcore", "pymongo", "urllib3", "asyncio", "pynetdicom", "pydicom")
+_QUIET = (
+    "aiokafka",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "pymongo",
+    "urllib3",
+    "asyncio",
+    "pynetdicom",
+    "pydicom",
+)
 
 REPEAT_SECONDS = 10.0
 

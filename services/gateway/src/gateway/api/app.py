@@ -64,6 +64,13 @@ def _add_error_pages(app: FastAPI, renderer: Renderer) -> None:
         key = "error.no-role" if isinstance(error, NoImageRole) else TITLES.get(error.status_code, "error.other")
         return answer(request, error.status_code, key, str(error.detail))
 
+    crashed: Any = app.exception_handlers[Exception]
+
+    @app.exception_handler(Exception)
+    async def on_crash(request: Request, error: Exception) -> Response:
+        logged: Response = await crashed(request, error)
+        return answer(request, 500, "error.other", "") if _for_people(request) else logged
+
     @app.exception_handler(ConsultUnavailable)
     async def on_consult_away(request: Request, error: ConsultUnavailable) -> Response:
         _log.warning("dependency-away", error=type(error).__name__, text=str(error))

@@ -64,7 +64,11 @@ class Locations:
                     return found
                 found = await self._index.instance(study_key, sop_instance_uid)
                 if found is not None and found.series_uid == series_uid:
-                    await self.series(series_key, fresh=True)
+                    if known is not None and fresh:
+                        known.by_uid[sop_instance_uid] = found
+                        self._count += 1
+                    else:
+                        await self.series(series_key, fresh=True)
                     return found
         raise HTTPException(404, NOT_FOUND)
 
