@@ -21,7 +21,6 @@ from imaging_common.telemetry import current_traceparent, get_logger, get_tracer
 
 SUCCESS = 0x0000
 STAGE_SECONDS = 180.0
-STOP_SECONDS = 10.0
 _log = get_logger(__name__)
 _tracer = get_tracer(__name__)
 
@@ -141,8 +140,9 @@ class Acceptor:
         budget = Budget(settings.dimse_scratch_bytes, settings.max_instance_bytes)
         listener = listen(settings.dimse_host, settings.dimse_port)
         self.port = listener.getsockname()[1]
+        self._entity = make_ae(settings.ae_title, settings.dimse_associations)
         self._server = HardenedServer(
-            make_ae(settings.ae_title, settings.dimse_associations),
+            self._entity,
             listener,
             self._callers.allows,
             lambda request: budget.sink(self._folder, request),
@@ -153,5 +153,5 @@ class Acceptor:
     def stop(self) -> None:
         """End; what was not answered is sent again. Blocking."""
         if self._server is not None:
-            self._server.shutdown()
+            self._entity.shutdown()
             self._server.server_close()

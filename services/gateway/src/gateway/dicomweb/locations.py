@@ -64,9 +64,9 @@ class Locations:
                     return found
                 found = await self._index.instance(study_key, sop_instance_uid)
                 if found is not None and found.series_uid == series_uid:
-                    if known is not None and fresh:
+                    if known is not None and fresh and self._series.get(series_key) is known:
+                        self._count += sop_instance_uid not in known.by_uid
                         known.by_uid[sop_instance_uid] = found
-                        self._count += 1
                     else:
                         await self.series(series_key, fresh=True)
                     return found
