@@ -36,9 +36,7 @@ async def test_fake_store_keeps_contract_when_used(tmp_path: Path) -> None:
 async def test_manifest_comes_back_when_written() -> None:
     store = FakeObjectStore()
     key = batch_key("community", "1.2", SHA)
-    manifest = Manifest(
-        kind="batch", hospital="community", study_uid="1.2", id=SHA, data_key=key, instances=[stored()]
-    )
+    manifest = Manifest(kind="batch", hospital="community", study_uid="1.2", id=SHA, data_key=key, instances=[stored()])
     assert await write_manifest(store, "staging", manifest) == manifest_key(key)
     assert await read_manifest(store, "staging", manifest_key(key)) == manifest
     with pytest.raises(ObjectNotFound):
