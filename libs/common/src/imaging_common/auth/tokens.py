@@ -1,7 +1,9 @@
 """Checks a bearer token's signature, issuer, audience and times against the provider's published keys."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 from joserfc import jwt
@@ -71,7 +73,7 @@ class TokenVerifier:
             user=str(claims.get("preferred_username") or claims.get("azp") or claims.get("sub", "")),
             hospital=str(claims.get("hospital", "")),
             roles=frozenset(map(str, claims.get("roles", []))),
-            name=str(claims.get("name", "")),
+            name=_display_name(claims),
         )
 
     async def _key_set(self, max_age: float) -> KeySet:
@@ -83,3 +85,11 @@ class TokenVerifier:
             self._keys = KeySet.import_key_set(keys.json())
             self._fetched_at = time.monotonic()
         return self._keys
+
+
+def _display_name(claims: Mapping[str, Any]) -> str:
+    """The person's name; in Han the family name comes first and nothing stands between."""
+    family, given = str(claims.get("family_name", "")), str(claims.get("given_name", ""))
+    if family and given and "\u3400" <= family[0] <= "\u9fff":
+        return family + given
+    return str(claims.get("name", ""))

@@ -84,6 +84,11 @@ class HardenedSocket(AssociationSocket):  # type: ignore[misc]
         self._wake_read.close()
         self._wake_write.close()
 
+    def __del__(self) -> None:
+        """After a release the peer closes, and nobody calls `close`."""
+        self._wake_read.close()
+        self._wake_write.close()
+
 
 def _select(sockets: Iterable[socket.socket], seconds: float) -> tuple[list[socket.socket], Any, Any]:
     """`select` without its limit of 1024 descriptors."""
