@@ -9,7 +9,7 @@ from imaging_native.story.images import ImageScene, until
 
 ON_THE_WAY = {
     ("edge-agent", "C-STORE"),
-    ("edge-agent", "send batch"),
+    ("edge-agent", "send-batch"),
     ("dicom-ingest", "instances-received"),
     ("indexer", "study-changed"),
     ("notification", "ehr-residents-events"),
@@ -40,7 +40,7 @@ async def test_trace_leads_from_c_store_to_study_changed(region: Region, otlp: O
         return complete_traces()
 
     (trace_id, *_) = await until(arrived, "a trace from C-STORE to the EHR's topic")
-    sent = [span for span in otlp.trace(trace_id) if span.name == "send batch"]
+    sent = [span for span in otlp.trace(trace_id) if span.name == "send-batch"]
     others = {span.trace_id for span in otlp.spans if span.name == "C-STORE" and span.span_id not in before}
     linked = {link for span in sent for link in span.links}
     assert linked

@@ -2,7 +2,6 @@
 
 import html
 import re
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -13,14 +12,18 @@ async def portal_client(state: dict[str, Any], user: str) -> httpx.AsyncClient:
 
     Keycloak's cookies are `Secure` also on plain HTTP, where browsers accept them for loopback; so does this client.
     """
-    jar = CookieJar(policy=DefaultCookiePolicy(secure_protocols=("http", "https")))
     client = httpx.AsyncClient(
         base_url=state["portal"],
         timeout=30,
-        cookies=jar,
         follow_redirects=True,
         limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
     )
+
+    async def send_secure_cookies_on_loopback(response: httpx.Response) -> None:
+        for cookie in client.cookies.jar:
+            cookie.secure = False
+
+    client.event_hooks["response"].append(send_secure_cookies_on_loopback)
     try:
         form = await client.get("/auth/login")
         form.raise_for_status()
