@@ -91,3 +91,11 @@ def centre() -> Iterator[StandIn]:
     one = StandIn()
     yield one
     one.close()
+
+
+@pytest.fixture(scope="module")
+def shared_centre() -> Iterator[StandIn]:
+    """One for the module's tests; it stores everything."""
+    one = StandIn()
+    yield one
+    one.close()

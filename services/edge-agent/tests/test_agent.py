@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pydicom
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+ACKNOWLEDGED = "Received C-STORE Response (Success)"
 SEND = shutil.which("dcmsend")
 pytestmark = pytest.mark.skipif(SEND is None, reason="dcmtk is not installed (make deps)")
 
@@ -100,7 +101,8 @@ class Agent:
         if self.process.returncode is None:
             self.process.terminate()
             await asyncio.wait_for(self.process.wait(), 30)
-        await self.client.aclose()
+        if not self.client.is_closed:
+            await self.client.aclose()
 
     async def journal(self, study_uid: str) -> dict[str, dict[str, str]]:
         answer = await self.client.get("/journal", params={"study": study_uid})
@@ -136,12 +138,33 @@ async def until(condition: Callable[[], Any], log: Path) -> None:
         raise AssertionError(f"waited a minute; the log ends: {tail(log)}") from error
 
 
+Start = Callable[..., Awaitable[Agent]]
+
+
 @pytest.fixture
-async def agent(tmp_path: Path, centre: Any) -> AsyncIterator[Agent]:
-    one = Agent(tmp_path, centre.url)
-    await one.start()
-    yield one
-    await one.stop()
+async def start_agent(tmp_path: Path, centre: Any) -> AsyncIterator[Start]:
+    """Starts agents on one spool, one after the other; the last one is stopped."""
+    agents: list[Agent] = []
+
+    async def start(**settings: Any) -> Agent:
+        agents.append(Agent(tmp_path, centre.url, **settings))
+        await agents[-1].start()
+        return agents[-1]
+
+    yield start
+    for one in agents:
+        await one.stop()
+
+
+@pytest.fixture(scope="module")
+async def agent(tmp_path_factory: pytest.TempPathFactory, shared_centre: Any) -> AsyncIterator[Agent]:
+    """One agent for the tests that leave nothing behind but studies."""
+    one = Agent(tmp_path_factory.mktemp("agent"), shared_centre.url)
+    try:
+        await one.start()
+        yield one
+    finally:
+        await one.stop()
 
 
 def digests(files: list[Path]) -> dict[str, str]:
@@ -153,15 +176,16 @@ def digests(files: list[Path]) -> dict[str, str]:
     }
 
 
-async def test_series_is_acknowledged_journalled_and_sent(agent: Agent, centre: Any, tmp_path: Path) -> None:
+async def test_series_is_acknowledged_journalled_and_sent(agent: Agent, shared_centre: Any, tmp_path: Path) -> None:
     study, files = write_series(tmp_path / "ct", 40)
     await asyncio.gather(*(agent.dcmsend(*files[i::4]) for i in range(4)))
     journal = await agent.journal(study)
     assert journal.keys() == digests(files).keys()
     await until(lambda: all_sent(agent, study), agent.log)
-    assert {uid: {row["sha256"]} for uid, row in journal.items()} == centre.stored
-    assert len(centre.batches[0]) <= 8
-    assert all(headers.get("traceparent", "").startswith("00-") for headers in centre.headers)
+    assert {uid: {row["sha256"]} for uid, row in journal.items()}.items() <= shared_centre.stored.items()
+    batches = [batch for batch in shared_centre.batches if batch[0] in journal]
+    assert len(batches[0]) <= 8
+    assert all(headers.get("traceparent", "").startswith("00-") for headers in shared_centre.headers)
     for row in journal.values():
         spooled = agent.spool / "instances" / f"{row['sha256']}.dcm"
         assert hashlib.sha256(spooled.read_bytes()).hexdigest() == row["sha256"]
@@ -176,15 +200,15 @@ async def test_echo_answers_and_strangers_are_refused(agent: Agent, tmp_path: Pa
     assert await run("echoscu", "127.0.0.1", str(agent.port)) == ""
     study, files = write_series(tmp_path / "ct", 1)
     output = await agent.dcmsend(*files, caller="STRANGER")
-    assert "Calling AE Title Not Recognized" in output
+    assert "Association Rejected" in output
     assert await agent.journal(study) == {}
 
 
-async def test_duplicate_changes_nothing_and_other_bytes_are_kept(agent: Agent, centre: Any, tmp_path: Path) -> None:
+async def test_duplicate_changes_nothing_and_other_bytes_are_kept(agent: Agent, tmp_path: Path) -> None:
     study, files = write_series(tmp_path / "ct", 3)
     await agent.dcmsend(*files)
-    assert "with status SUCCESS    : 3" in (await agent.dcmsend(*files)).replace("  *", "").replace("I:", "")
-    assert (await agent.status())["backlog_instances"] == 3
+    assert (await agent.dcmsend(*files)).count(ACKNOWLEDGED) == 3
+    assert len(await agent.journal(study)) == 3
     changed = pydicom.dcmread(files[0])
     changed.PatientID = "CHANGED"
     changed.save_as(files[0])
@@ -193,7 +217,6 @@ async def test_duplicate_changes_nothing_and_other_bytes_are_kept(agent: Agent, 
     assert len(rows) == 4
     assert len({row["sop_instance_uid"] for row in rows}) == 3
     await until(lambda: all_sent(agent, study), agent.log)
-    assert centre.count == 4
 
 
 async def test_bad_instance_is_refused_and_costs_nobody_else(agent: Agent, tmp_path: Path) -> None:
@@ -201,17 +224,16 @@ async def test_bad_instance_is_refused_and_costs_nobody_else(agent: Agent, tmp_p
     short = pydicom.dcmread(files[0])
     short.Rows = 512
     short.save_as(files[0])
-    assert "pixels" not in await agent.dcmsend(files[0])
-    await agent.dcmsend(files[1])
+    assert ACKNOWLEDGED not in await agent.dcmsend(files[0])
+    assert ACKNOWLEDGED in await agent.dcmsend(files[1])
     assert len(await agent.journal(study)) == 1
-    assert (await agent.status())["refused"] == {"pixels-short": 1}
+    assert (await agent.status())["refused"]["pixels-short"] == 1
 
 
 async def test_nothing_acknowledged_is_lost_when_the_agent_is_killed_while_receiving(
-    centre: Any, tmp_path: Path
+    start_agent: Start, centre: Any, tmp_path: Path
 ) -> None:
-    agent = Agent(tmp_path, centre.url)
-    await agent.start()
+    agent = await start_agent()
     study, files = write_series(tmp_path / "ct", 160, size=256)
     senders = [asyncio.create_task(agent.dcmsend(*files[i::4])) for i in range(4)]
 
@@ -221,7 +243,7 @@ async def test_nothing_acknowledged_is_lost_when_the_agent_is_killed_while_recei
     await until(some_came, agent.log)
     await agent.kill()
     outputs = await asyncio.gather(*senders)
-    acknowledged = sum(output.count("Received C-STORE Response (Success)") for output in outputs)
+    acknowledged = sum(output.count(ACKNOWLEDGED) for output in outputs)
     await agent.start()
     journal = await agent.journal(study)
     assert acknowledged <= len(journal) <= acknowledged + 4
@@ -232,7 +254,6 @@ async def test_nothing_acknowledged_is_lost_when_the_agent_is_killed_while_recei
     journal = await agent.journal(study)
     assert journal.keys() == digests(files).keys()
     assert {uid: {row["sha256"]} for uid, row in journal.items()} == centre.stored
-    await agent.stop()
 
 
 async def test_receiver_is_started_again_when_it_is_killed(agent: Agent, tmp_path: Path) -> None:
@@ -247,13 +268,14 @@ async def test_receiver_is_started_again_when_it_is_killed(agent: Agent, tmp_pat
     await until(arrives, agent.log)
 
 
-async def test_full_spool_refuses_before_it_keeps_and_recovers_when_freed(tmp_path: Path, centre: Any) -> None:
+async def test_full_spool_refuses_before_it_keeps_and_recovers_when_freed(
+    start_agent: Start, centre: Any, tmp_path: Path
+) -> None:
     centre.decide = lambda _, __: 503
-    agent = Agent(tmp_path, centre.url, spool_limit_bytes=600_000, first_batch_instances=4)
-    await agent.start()
+    agent = await start_agent(spool_limit_bytes=600_000, first_batch_instances=4)
     study, files = write_series(tmp_path / "ct", 12, size=256)  # 131 KB each
     outputs = [await agent.dcmsend(one) for one in files]
-    refused = sum("Out of Resources" in output or "0xa700" in output.lower() for output in outputs)
+    refused = sum("Refused: OutOfResources" in output for output in outputs)
     journal = await agent.journal(study)
     assert (len(journal), refused) == (4, 8)
     status = await agent.status()
@@ -263,29 +285,26 @@ async def test_full_spool_refuses_before_it_keeps_and_recovers_when_freed(tmp_pa
     ready = await agent.client.get("/health/ready")
     assert ready.status_code == 503
     await agent.stop()
-    agent = Agent(tmp_path, centre.url, spool_limit_bytes=100_000_000)
     centre.decide = lambda _, __: {}
-    await agent.start()
+    agent = await start_agent(spool_limit_bytes=100_000_000)
     for one in files:
         await agent.dcmsend(one)
     await until(lambda: all_sent(agent, study), agent.log)
     assert len(await agent.journal(study)) == 12
-    await agent.stop()
 
 
-async def test_batches_resume_when_the_agent_restarts_after_the_centre_was_away(tmp_path: Path, centre: Any) -> None:
+async def test_batches_resume_when_the_agent_restarts_after_the_centre_was_away(
+    start_agent: Start, centre: Any, tmp_path: Path
+) -> None:
     centre.decide = lambda _, __: 503
-    agent = Agent(tmp_path, centre.url)
-    await agent.start()
+    agent = await start_agent()
     study, files = write_series(tmp_path / "ct", 5)
     await agent.dcmsend(*files)
     await agent.stop()
     centre.decide = lambda _, __: {}
-    agent = Agent(tmp_path, centre.url)
-    await agent.start()
+    agent = await start_agent()
     await until(lambda: all_sent(agent, study), agent.log)
     assert centre.count == 5
-    await agent.stop()
 
 
 async def test_metrics_and_journal_answer_only_what_they_should(agent: Agent) -> None:

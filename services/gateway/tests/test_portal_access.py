@@ -210,10 +210,10 @@ async def test_consult_opens_its_studies_to_the_expert_until_it_ends(world: Any)
     expert = await world.signed_in("expert.secondary")
     assert "1.2.3" not in (await expert.get("/portal/studies")).text
     await apply_grant(world.grants, submitted())
-    world.portal.authenticator._subjects._known.clear()
+    world.portal.authenticator.forget_subjects()
     assert "1.2.3" in (await expert.get("/portal/studies")).text
     await apply_grant(world.grants, submitted(3, event=ConsultAcknowledged))
-    world.portal.authenticator._subjects._known.clear()
+    world.portal.authenticator.forget_subjects()
     assert "1.2.3" not in (await expert.get("/portal/studies")).text
 
 

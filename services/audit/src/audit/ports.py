@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
+from audit.model import Head, Link, RecordQuery
+
 
 class RecordStore(Protocol):
     """Chains of audit records, one per stream."""
@@ -11,14 +13,14 @@ class RecordStore(Protocol):
         """Append; False when a record with the same `audit_id` is there. Safe with several writers."""
         ...
 
-    async def search(self, criteria: dict[str, Any], limit: int, offset: int) -> list[dict[str, Any]]:
-        """Records that match, the newest first."""
+    async def search(self, query: RecordQuery, limit: int, offset: int) -> list[Link]:
+        """Links whose record matches, the newest first."""
         ...
 
-    async def streams(self) -> dict[str, tuple[int, str]]:
-        """Each stream's head: number and hash of its last record."""
+    async def heads(self) -> dict[str, Head]:
+        """Each stream's last link, as it was noted when that was written; a stream without a note has an empty head."""
         ...
 
-    def chain(self, stream: str) -> AsyncIterator[dict[str, Any]]:
+    def chain(self, stream: str) -> AsyncIterator[Link]:
         """A stream's links in order."""
         ...

@@ -5,23 +5,27 @@ import sys
 
 from audit.adapters.mongo_records import MongoRecordStore
 from audit.settings import AuditSettings
-from audit.usecases import verify_chains
+from audit.usecases import Outcomes, verify_chains
 from imaging_common.mongo import connect
 
 
-async def verify() -> int:
-    """The exit code."""
-    settings = AuditSettings()
+async def verify(settings: AuditSettings) -> Outcomes:
+    """What the walk found."""
     client = connect(settings)
     try:
-        count, breaks = await verify_chains(MongoRecordStore(client, settings.database))
+        return await verify_chains(MongoRecordStore(client, settings.database))
     finally:
         await client.close()
-    for broken in breaks:
-        print(f"BROKEN {broken.stream} record {broken.seq}: {broken.reason}")
-    print(f"{count} records hold, {len(breaks)} chains are broken")
-    return int(bool(breaks))
+
+
+def report(outcomes: Outcomes) -> list[str]:
+    """One line per chain and per break, then the sum."""
+    lines = [f"{stream} holds to record {head.seq} {head.hash}" for stream, head in outcomes.heads.items()]
+    lines += [f"BROKEN {broken.stream} record {broken.seq}: {broken.reason}" for broken in outcomes.breaks]
+    return [*lines, f"{outcomes.count} records hold, {len(outcomes.breaks)} chains are broken"]
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(verify()))
+    found = asyncio.run(verify(AuditSettings()))
+    print("\n".join(report(found)))
+    sys.exit(int(bool(found.breaks)))

@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from typing import Annotated, Literal
 
 import httpx
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from consult.errors import Conflict, InvalidConsult, NotAllowed, NotFound
@@ -14,6 +14,8 @@ from imaging_common.auth import Claims, InvalidToken, TokenVerifier
 from imaging_common.http import Problem
 
 MAX_PAGE = 200
+MAX_OFFSET = 100_000
+ConsultId = Annotated[str, Path(max_length=64)]
 
 
 class Act(BaseModel):
@@ -51,43 +53,49 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
         application: Application,
         claims: who,
         response: Response,
-        idempotency_key: Annotated[str | None, Header(max_length=100)] = None,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=100)] = None,
     ) -> Consult:
-        """Apply for a consult."""
+        """Apply for a consult; a repetition with the same `Idempotency-Key` gets the case it made before."""
         submitted = await answer(consults.submit(claims, application, idempotency_key))
         response.headers["Location"] = f"/consults/{submitted.id}"
         return submitted
 
     @router.get("")
     async def box(
+        request: Request,
+        response: Response,
         claims: who,
         box: Literal["sent", "received"],
         state: State | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
     ) -> list[Consult]:
-        """The hospital's cases, without reports."""
-        return await consults.box(claims, box=box, state=state, limit=limit, offset=offset)
+        """The hospital's cases, the newest first, without reports; `Link: …; rel="next"` where there are more."""
+        page, more = await consults.box(claims, box=box, state=state, limit=limit, offset=offset)
+        if more:
+            query = request.url.include_query_params(offset=offset + limit, limit=limit).query
+            response.headers["Link"] = f'</consults?{query}>; rel="next"'
+        return page
 
     @router.get("/{consult_id}")
-    async def get(consult_id: str, claims: who) -> Consult:
+    async def get(consult_id: ConsultId, claims: who) -> Consult:
         """One case."""
         return await answer(consults.get(claims, consult_id))
 
     @router.put("/{consult_id}/report")
-    async def draft(consult_id: str, body: Draft, claims: who) -> Consult:
+    async def draft(consult_id: ConsultId, body: Draft, claims: who) -> Consult:
         """Keep the report as it is being written."""
         text = ReportText.model_validate(body.model_dump(exclude={"version"}))
         return await answer(consults.draft(claims, consult_id, body.version, text))
 
     @router.post("/{consult_id}/report/issue")
-    async def issue(consult_id: str, body: Act, claims: who) -> Consult:
+    async def issue(consult_id: ConsultId, body: Act, claims: who) -> Consult:
         """Make the report final."""
         return await answer(consults.issue(claims, consult_id, body.version))
 
     @router.post("/{consult_id}/{action}")
     async def act(
-        consult_id: str, action: Literal["accept", "reject", "withdraw", "acknowledge"], body: Act, claims: who
+        consult_id: ConsultId, action: Literal["accept", "reject", "withdraw", "acknowledge"], body: Act, claims: who
     ) -> Consult:
         """A transition."""
         return await answer(consults.act(claims, consult_id, Action(action), body.version, body.reason))

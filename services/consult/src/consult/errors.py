@@ -19,7 +19,7 @@ class NotAllowed(RejectedError):
 
 
 class Conflict(RejectedError):
-    """Somebody else was faster, or the state does not allow it; `consult` is the case as it is now."""
+    """Somebody else was faster, or the state does not allow it: where the case is now, and who brought it there."""
 
     def __init__(self, text: str, version: int, state: str, by: str) -> None:
         super().__init__(text)

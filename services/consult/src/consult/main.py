@@ -6,9 +6,13 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 
 from consult.adapters.mongo_consults import MongoConsultStore
+from consult.adapters.mongo_hospitals import MongoHospitalBook
+from consult.adapters.outbox_publisher import OutboxPublisher
 from consult.api import build_api
+from consult.handlers import build_router
 from consult.settings import ConsultSettings
 from consult.usecases import SERVICE, Consults
+from imaging_common.audit import AuditTrail
 from imaging_common.auth import TokenVerifier
 from imaging_common.http import create_app
 from imaging_common.messaging import Messaging
@@ -24,22 +28,25 @@ def build_app(settings: ConsultSettings | None = None) -> FastAPI:
     client = connect(settings)
     outbox = Outbox(client[settings.database])
     store = MongoConsultStore(client, settings.database, outbox)
+    hospitals = MongoHospitalBook(client[settings.database])
+    consults = Consults(store, hospitals, AuditTrail(SERVICE, OutboxPublisher(outbox)))
     messaging = Messaging(SERVICE, settings)
+    messaging.include(build_router(hospitals))
     relay = OutboxRelay(outbox, messaging.publisher)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await store.prepare()
-        await messaging.start()
         await relay.start()
+        await messaging.start()
         try:
             yield
         finally:
-            await relay.stop()
             await messaging.stop()
+            await relay.stop()
             await client.close()
             shutdown_telemetry()
 
     app = create_app(SERVICE, settings, lifespan=lifespan, checks={"kafka": messaging.check, "mongodb": store.check})
-    app.include_router(build_api(Consults(store), TokenVerifier(settings.oidc_issuer, settings.oidc_audience)))
+    app.include_router(build_api(consults, TokenVerifier(settings.oidc_issuer, settings.oidc_audience)))
     return app

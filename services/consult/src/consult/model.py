@@ -1,11 +1,12 @@
 """The consultation workflow: states, transitions, and who may make them. Pure."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from imaging_common.auth import Claims
 from imaging_common.ids import HospitalId, Uid
@@ -68,6 +69,11 @@ ENDED = frozenset({State.REJECTED, State.WITHDRAWN, State.ACKNOWLEDGED})
 """States in which the case's access to the images has ended."""
 
 
+CONSULT_ID = re.compile(r"[0-9a-f]{32}")
+"""What the service gives as ids; anything else is no consult, and is not written anywhere."""
+Purpose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+
+
 class Study(BaseModel):
     """A study of the case, at the holder that the applicant named."""
 
@@ -82,9 +88,14 @@ class Application(BaseModel):
 
     consultant_hospital: HospitalId
     studies: list[Study] = Field(min_length=1, max_length=50)
-    purpose: str = Field(min_length=1, max_length=4000)
+    purpose: Purpose
     clinical_info: str = Field(default="", max_length=8000)
     urgency: Literal["routine", "urgent", "emergency"] = "routine"
+
+    @field_validator("studies")
+    @classmethod
+    def _each_once(cls, studies: list[Study]) -> list[Study]:
+        return list(dict.fromkeys(studies))
 
 
 class ReportText(BaseModel):
@@ -96,7 +107,7 @@ class ReportText(BaseModel):
 
 
 class Report(ReportText):
-    """The expert's opinion; `issued_at` is set once it is final."""
+    """The expert's opinion; `issued_at` is set once it is final, and from then on it does not change."""
 
     id: str
     author: str
@@ -136,18 +147,29 @@ class Consult(BaseModel):
     timeline: list[Step]
     report: Report | None = None
 
+    def application(self) -> Application:
+        """What the applicant wrote."""
+        return Application.model_validate(self.model_dump(include=set(Application.model_fields)))
+
+    def seen_by(self, user: str) -> "Consult":
+        """The case as this person sees it: a report that is not issued is its author's alone, in every state."""
+        if self.report is None or self.report.issued_at is not None or self.report.author == user:
+            return self
+        return self.model_copy(update={"report": None})
+
 
 def may_see(consult: Consult, claims: Claims) -> bool:
-    """The applicant's colleagues, and the experts of the hospital that was asked."""
+    """The doctors of the applicant's hospital, and the experts of the hospital that was asked."""
     if claims.hospital == consult.applicant_hospital and "doctor" in claims.roles:
         return True
     return claims.hospital == consult.consultant_hospital and "expert" in claims.roles
 
 
 def has_role(consult: Consult, role: Role, claims: Claims) -> bool:
-    """Whether a person has this part in the case."""
+    """Whether a person has this part in the case, by what their token says now."""
     if role is Role.APPLICANT:
-        return claims.user == consult.applicant
+        is_doctor = claims.hospital == consult.applicant_hospital and "doctor" in claims.roles
+        return is_doctor and claims.user == consult.applicant
     is_expert = claims.hospital == consult.consultant_hospital and "expert" in claims.roles
     return is_expert and (role is Role.CONSULTANT or claims.user == consult.expert)
 

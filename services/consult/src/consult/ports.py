@@ -1,4 +1,4 @@
-"""What the consult service needs of its store."""
+"""What the consult service needs of its stores."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,11 +14,15 @@ class ConsultStore(Protocol):
     """Cases, each changed together with its events."""
 
     async def next_number(self, day: str) -> str:
-        """The next case number of a day, e.g. `C-20261124-0001`."""
+        """The day's next case number, e.g. `C-20261124-0001`: never twice; a failed application leaves a gap."""
         ...
 
     async def insert(self, consult: Consult, outgoing: Outgoing, request_key: str | None) -> Consult:
-        """Keep a new case; with a `request_key` that is known, the case it made before."""
+        """Keep a new case; with a `request_key` that is known, nothing is written and the case it made is returned."""
+        ...
+
+    async def find_request(self, request_key: str) -> Consult | None:
+        """The case that this request made before, as it is now."""
         ...
 
     async def get(self, consult_id: str) -> Consult | None:
@@ -26,7 +30,7 @@ class ConsultStore(Protocol):
         ...
 
     async def replace(self, consult: Consult, expected_version: int, outgoing: Outgoing) -> bool:
-        """Compare-and-set: False when the stored case has another version."""
+        """Compare-and-set: False, and nothing is written or sent, when the stored case has another version."""
         ...
 
     async def find(
@@ -34,4 +38,16 @@ class ConsultStore(Protocol):
         offset: int,
     ) -> list[Consult]:  # fmt: skip
         """Cases, the newest first."""
+        ...
+
+
+class HospitalBook(Protocol):
+    """The hospitals of the region that can be asked."""
+
+    async def keep(self, hospital: str, revision: int) -> bool:
+        """Note a hospital; False when this revision or a later one is known."""
+        ...
+
+    async def knows(self, hospital: str) -> bool:
+        """Whether it is registered."""
         ...

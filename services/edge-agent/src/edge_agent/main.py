@@ -30,7 +30,7 @@ from imaging_common.dicom.association import listen
 from imaging_common.errors import NotReady
 from imaging_common.http import create_app
 from imaging_common.messaging import EventPublisher, Messaging
-from imaging_common.telemetry import get_logger
+from imaging_common.telemetry import get_logger, setup_telemetry
 
 _log = get_logger(__name__)
 SERVICE = "edge-agent"
@@ -101,6 +101,7 @@ class EdgeAgent:
 def build_app(settings: Settings | None = None) -> FastAPI:
     """The agent's application."""
     settings = settings or Settings()
+    setup_telemetry(SERVICE, settings)
     messaging = Messaging(SERVICE, settings, group=f"{SERVICE}-{settings.hospital}")
     agent = EdgeAgent(settings, messaging.publisher)
     messaging.include(build_handlers(settings.hospital, agent.ring))

@@ -41,7 +41,7 @@ def build_router(grants: GrantStore, notices: NoticeStore) -> EventRouter:
 
 
 def build_live_reader(
-    grants: GrantStore, notices: NoticeStore, live: LiveHub
+    grants: GrantStore, notices: NoticeStore, live: LiveHub, forget_subjects: Callable[[], None]
 ) -> Callable[[Event, Envelope], Awaitable[None]]:
     """For this copy's open pages: store first what the group's reader may not have stored yet, then tell the pages."""
 
@@ -49,6 +49,7 @@ def build_live_reader(
         try:
             if isinstance(event, TRANSITIONS):
                 await apply_grant(grants, event)
+                forget_subjects()
             elif isinstance(event, NoticeRaised):
                 await notices.add(event)
         finally:

@@ -59,9 +59,10 @@ def build_app(settings: GatewaySettings) -> FastAPI:
     consult_client = httpx.AsyncClient(base_url=settings.consult_url, timeout=settings.consult_timeout_seconds)
     index = StudyIndex.on(client["index"])
     live = LiveHub()
+    authenticator = Authenticator(sessions, provider, grants, verifier)
     portal = Portal(
         settings=settings,
-        authenticator=Authenticator(sessions, provider, grants, verifier),
+        authenticator=authenticator,
         sign_in=SignIn(sessions, provider, audit, lifetime_seconds=settings.session_hours * 3600),
         sessions=sessions,
         notices=notices,
@@ -75,7 +76,7 @@ def build_app(settings: GatewaySettings) -> FastAPI:
         viewer=FileTree(settings.ohif_dir) if settings.ohif_dir is not None else None,
     )
     messaging.include(build_router(grants, notices))
-    messaging.tail(LIVE_TOPICS, build_live_reader(grants, notices, live))
+    messaging.tail(LIVE_TOPICS, build_live_reader(grants, notices, live, authenticator.forget_subjects))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -1,7 +1,7 @@
 """Who is to be told what: pure rules over public events."""
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,6 +18,7 @@ from imaging_common.events import (
     ReportIssued,
     StudyChanged,
 )
+from imaging_common.ids import HospitalId
 
 
 class Organisation(BaseModel):
@@ -25,8 +26,14 @@ class Organisation(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    id: str
-    hospitals: frozenset[str]
+    id: HospitalId
+    """As it stands in the topic's name; written like a hospital's id."""
+    hospitals: frozenset[HospitalId]
+
+    @property
+    def topic(self) -> str:
+        """Where its EHR reads."""
+        return f"ehr-{self.id}-events"
 
 
 TO_APPLICANT = {
@@ -43,15 +50,20 @@ TO_CONSULTANT = {
 
 
 def concerns(organisation: Organisation, event: Event) -> bool:
-    """Whether a public event goes to an organisation's EHR: it is about a study or a report of its hospitals."""
+    """Whether a public event goes to an organisation's EHR.
+
+    It does when it is about a study that one of its hospitals holds, or a report that one of them asked for or that is
+    on such a study. An organisation learns nothing of other hospitals, and nothing of any other kind of event.
+    """
     if isinstance(event, StudyChanged):
         return event.holder in organisation.hospitals
     if isinstance(event, ReportIssued | ReportAmended):
-        return event.applicant_hospital in organisation.hospitals
+        holders = {study.holder for study in event.studies}
+        return not organisation.hospitals.isdisjoint({event.applicant_hospital, *holders})
     return False
 
 
-def notices(event: ConsultEvent, event_id: str) -> list[NoticeRaised]:
+def notices(event: ConsultEvent, event_id: str, raised_at: datetime) -> list[NoticeRaised]:
     """The notices an event of a consult raises; the same event again gives the same ids. Number and link only."""
     found = []
     for rules, recipient in (
@@ -66,7 +78,7 @@ def notices(event: ConsultEvent, event_id: str) -> list[NoticeRaised]:
                     kind=kind,
                     number=event.number,
                     link=f"/portal/consults/{event.consult_id}",
-                    raised_at=datetime.now(UTC),
+                    raised_at=raised_at,
                 )
             )
     return found

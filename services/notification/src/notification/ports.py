@@ -9,5 +9,5 @@ class NoticeBook(Protocol):
     """Which notices were raised."""
 
     async def raise_once(self, notice: NoticeRaised) -> bool:
-        """Keep the notice and its event in one transaction; False when it was raised before."""
+        """Keep the notice and its event in one transaction; False, and nothing is sent, when it was raised before."""
         ...

@@ -13,4 +13,4 @@ class NotificationSettings(ServiceSettings):
 
     database: str = "notification"
     organisations: list[Organisation] = []
-    """JSON: `[{"id": "residents", "hospitals": ["community"]}]`: whose EHR hears of which hospitals."""
+    """JSON: `[{"id": "residents", "hospitals": ["community", "secondary"]}]`: whose EHR hears of which hospitals."""

@@ -2,18 +2,21 @@
 
 from imaging_common.events import Envelope, HospitalRegistered, InstancesLocated, InstancesReceived
 from imaging_common.messaging import EventRouter
+from object_writer.errors import ForeignManifest
 from object_writer.ports import Ledger
-from object_writer.usecases import StoreKeeper
+from object_writer.usecases.note_batch import NoteBatch
 
 
-def build_router(keeper: StoreKeeper, ledger: Ledger) -> EventRouter:
+def build_router(note_batch: NoteBatch, ledger: Ledger) -> EventRouter:
     """The whole map from events to use cases."""
     router = EventRouter()
 
     @router.on(InstancesReceived, "instances-received")
     async def note_batch_on_instances_received(event: InstancesReceived, envelope: Envelope) -> None:
-        """On InstancesReceived: note the batch; its series are packed once quiet."""
-        await keeper.note_batch(event.manifest_key)
+        """On InstancesReceived: note the batch, its series are packed once quiet; emits BatchStored for old ones."""
+        if not event.manifest_key.startswith(f"{event.hospital}/{event.study_uid}/"):
+            raise ForeignManifest("an event names a manifest of another hospital or study")
+        await note_batch(event.manifest_key)
 
     @router.on(InstancesLocated, "instances-located")
     async def note_located_on_instances_located(event: InstancesLocated, envelope: Envelope) -> None:

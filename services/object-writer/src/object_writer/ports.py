@@ -1,56 +1,105 @@
 """What the store keeper's use cases need from outside, beside the object store."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from imaging_common.events import InstancesLocated
 from imaging_common.objects.model import Manifest, StoredInstance
-from object_writer.model import PixelShape
+from object_writer.compress import Work
+from object_writer.model import Name
 
 
 class Compressor(Protocol):
     """Packs entries, off the event loop."""
 
-    async def pack(
-        self, file: bytes, instance: StoredInstance, shape: PixelShape | None
-    ) -> tuple[bytes, StoredInstance]:
-        """See `compress.pack_entry`."""
+    async def pack(self, source: Path, target: Path, work: list[Work]) -> list[StoredInstance | None]:
+        """See `compress.pack_entries`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DueSeries:
+    """A series that this copy of the service may work on."""
+
+    id: str
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What of a series is in no pack yet."""
+
+    names: set[Name]
+    batches: list[str]
+    """Manifest keys of the staged batches that hold them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackRecord:
+    """A pack that no other one has replaced."""
+
+    manifest_key: str
+    original_bytes: int
+    names: set[Name]
+    """What is to be read from it; another pack may have taken over the rest."""
 
 
 class Ledger(Protocol):
     """What the store keeper knows of batches, series and packs. Every method may be repeated."""
 
     async def note_batch(self, manifest: Manifest, manifest_key: str) -> None:
-        """A batch lies in staging; what the archive has already gets its receipt again."""
+        """A batch lies in staging. What the archive has already gets its receipt (again)."""
         ...
 
-    async def known_batches(self, manifest_keys: list[str]) -> set[str]:
-        """Which of these batches are noted."""
+    async def known_batches(self, manifest_keys: Collection[str]) -> set[str]:
+        """Which of these batches are noted and not forgotten."""
         ...
 
-    async def take_series(self, quiet_before: datetime, bytes_limit: int) -> str | None:
-        """Lease a series that is due to be packed; its id `<hospital>/<study>/<series>`."""
+    async def take_series(self, quiet_before: datetime, bytes_limit: int) -> DueSeries | None:
+        """Lease a series that is due to be packed."""
         ...
 
-    async def release_series(self, series_id: str) -> None:
-        """Give the lease back."""
+    async def renew(self, series_id: str) -> None:
+        """Lengthen the lease; `LeaseLost` when another copy has it."""
         ...
 
-    async def batches_of(self, series_id: str) -> list[str]:
-        """Manifest keys of the staged batches with instances of the series that are in no pack."""
+    async def release_series(self, series_id: str, *, failed: bool) -> None:
+        """Give the lease back; after a failure the series waits, longer each time, so that others get their turn."""
         ...
 
-    async def packs_of(self, series_id: str) -> list[str]:
-        """Manifest keys of the series' current packs."""
+    async def pending(self, series_id: str) -> Pending:
+        """What of the series is in no pack."""
         ...
 
-    async def note_pack(self, manifest: Manifest, manifest_key: str, series_id: str) -> None:
-        """A pack is written and verified; emits InstancesStored."""
+    async def packs_of(self, series_id: str) -> list[PackRecord]:
+        """The series' current packs."""
+        ...
+
+    async def known_packs(self, manifest_keys: Collection[str]) -> set[str]:
+        """Which of these packs were ever noted."""
+        ...
+
+    async def note_pack(self, manifest: Manifest, manifest_key: str) -> None:
+        """A pack of the leased series is written and verified; emits InstancesStored. `LeaseLost`: nothing is noted."""
+        ...
+
+    async def adopt_pack(self, manifest: Manifest, manifest_key: str) -> None:
+        """A pack was found in the archive that nobody noted; emits InstancesStored."""
+        ...
+
+    async def note_damaged(self, series_id: str, name: Name, manifest_key: str) -> bool:
+        """This copy of the instance cannot be read. Whether it was the last one: then the instance is lost."""
         ...
 
     async def note_located(self, event: InstancesLocated) -> None:
-        """The index reads these instances from the pack; emits BatchStored to the hospital."""
+        """The index reads these instances from the pack; emits BatchStored to a hospital with an edge agent."""
+        ...
+
+    async def remind(self, noted_before: datetime) -> int:
+        """Announce again what the index has not acknowledged; how many packs."""
         ...
 
     async def removable_batches(self, located_before: datetime) -> list[str]:
@@ -58,7 +107,7 @@ class Ledger(Protocol):
         ...
 
     async def removable_packs(self, located_before: datetime) -> list[str]:
-        """Manifest keys of packs that a located pack has replaced since before then."""
+        """Manifest keys of replaced packs that nothing is read from since before then."""
         ...
 
     async def forget(self, manifest_key: str) -> None:

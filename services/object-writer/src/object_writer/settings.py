@@ -14,13 +14,22 @@ class ObjectWriterSettings(ServiceSettings):
     seal_quiet_seconds: float = 20.0
     """A series is packed when none of its instances came for so long."""
     seal_bytes: int = 256 * 1024 * 1024
-    """A series is packed at once when so many bytes of it wait."""
+    """A series is packed at once when so many bytes of it wait; a pack of that size is never rewritten."""
+    seal_instances: int = 4000
+    """At most so many instances make a pack."""
     seal_poll_seconds: float = 0.5
     grace_seconds: float = 24 * 3600.0
-    """How long staged copies stay after the index points to the pack."""
+    """How long staged copies and replaced packs stay after the index points elsewhere."""
     sweep_seconds: float = 60.0
-    orphan_seconds: float = 3600.0
-    """Data objects without a manifest are removed after so long."""
+    """Pause between two looks at staging."""
+    archive_sweep_seconds: float = 3600.0
+    """Pause between two looks at the archive."""
+    orphan_seconds: float = 6 * 3600.0
+    """Data objects without a manifest, and scratch files, are removed after so long."""
+    remind_seconds: float = 900.0
+    """A pack that the index has not acknowledged for so long is announced again."""
     lease_seconds: float = 300.0
     compressors: int = 1
     """Processes that compress, at low priority."""
+    scratch_dir: str = ""
+    """Where packs grow; empty: the system's temporary folder."""

@@ -46,6 +46,7 @@ class HardenedHandler(RequestHandler):  # type: ignore[misc]
         assoc.set_socket(sock)
         assoc.dimse = ReceptionDimse(assoc, server.open_sink, TICK_SECONDS)
         assoc.dul._run_loop_delay = 0
+        assoc.dul.artim_timer.timeout = self.ae.acse_timeout
         assoc.dul.to_provider_queue = WakingQueue(sock.wake)
         assoc.dul.to_user_queue = WakingQueue(assoc.dimse.wake)
         assoc.acceptor.maximum_length = self.ae.maximum_pdu_size
@@ -98,7 +99,6 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
         self.open_sink = open_sink
         bound: Handlers = [
             (evt.EVT_REQUESTED, self._check_caller),
-            (evt.EVT_CONN_CLOSE, _discard_unfinished),
             (evt.EVT_C_ECHO, lambda _: 0x0000),
             *handlers,
         ]
@@ -144,12 +144,6 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
             assoc.acse.send_reject(0x01, 0x01, 0x03)
             assoc.is_rejected = True
             assoc.kill()
-
-
-def _discard_unfinished(event: evt.Event) -> None:
-    dimse = event.assoc.dimse
-    if isinstance(dimse, ReceptionDimse):
-        dimse.discard_unfinished()
 
 
 def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:

@@ -84,9 +84,15 @@ class ReceptionDimse(DIMSEServiceProvider):  # type: ignore[misc]
         return sink
 
     def take(self, request: Any) -> DataSink | None:
-        """The sink of a C-STORE request: from now on the caller's to settle or discard. None: no data set came."""
-        sink = getattr(request.DataSet, "sink", None)
-        self._unfinished.discard(sink)
+        """The sink of a C-STORE request, from now on the caller's to settle or discard.
+
+        None: no data set came, or the connection is gone and the data set with it.
+        """
+        sink: DataSink | None = getattr(request.DataSet, "sink", None)
+        try:
+            self._unfinished.remove(sink)  # type: ignore[arg-type]
+        except KeyError:
+            return None
         return sink
 
     def discard_unfinished(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
+from imaging_common.dicom.reception import ReceptionDimse
+
 MAX_PDU_BYTES = 1 << 20
 PDU_DEADLINE_SECONDS = 30.0
 SOCKET_TIMEOUT_SECONDS = 10.0
@@ -78,14 +80,14 @@ class HardenedSocket(AssociationSocket):  # type: ignore[misc]
                 raise TimeoutError("a PDU did not arrive in time")
         return data
 
-    def close(self) -> None:
-        """Close the connection and the wake pipe."""
-        super().close()
-        self._wake_read.close()
-        self._wake_write.close()
-
-    def __del__(self) -> None:
-        """After a release the peer closes, and nobody calls `close`."""
+    def _shutdown_socket(self) -> None:
+        """All ways to the end of a connection lead here: drop what was arriving, and wake whoever waits for more."""
+        super()._shutdown_socket()
+        assoc = self.assoc
+        if isinstance(assoc.dimse, ReceptionDimse):
+            assoc.dimse.discard_unfinished()
+        if not assoc.is_established:
+            assoc.dul.to_user_queue.put(None)
         self._wake_read.close()
         self._wake_write.close()
 

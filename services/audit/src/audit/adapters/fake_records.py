@@ -3,37 +3,44 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from audit.model import GENESIS, link_hash
+from audit.model import Head, Link, Position, RecordQuery, make_link
 
 
 class FakeRecordStore:
     """Keeps the links in a list."""
 
     def __init__(self) -> None:
-        self.links: list[dict[str, Any]] = []
+        self.links: list[Link] = []
+        self.noted: dict[str, Head] = {}
 
     async def append(self, stream: str, record: dict[str, Any]) -> bool:
         """See `RecordStore.append`."""
-        if any(link["record"]["audit_id"] == record["audit_id"] for link in self.links):
+        if any(link["audit_id"] == record["audit_id"] for link in self.links):
             return False
-        seq, prev_hash = (await self.streams()).get(stream, (0, GENESIS))
-        digest = link_hash(stream, seq + 1, prev_hash, record)
-        link = {"stream": stream, "seq": seq + 1, "prev_hash": prev_hash, "hash": digest, "record": record}
+        link = make_link(stream, self.noted.get(stream, Head()), record)
         self.links.append(link)
+        self.noted[stream] = Head(link["seq"], link["hash"])
         return True
 
-    async def search(self, criteria: dict[str, Any], limit: int, offset: int) -> list[dict[str, Any]]:
-        """See `RecordStore.search`; compares only plain equality of `record.…` fields."""
-        wanted = {name.removeprefix("record."): value for name, value in criteria.items()}
-        found = [link for link in self.links if all(link["record"].get(k) == v for k, v in wanted.items())]
-        return found[::-1][offset : offset + limit]
+    async def search(self, query: RecordQuery, limit: int, offset: int) -> list[Link]:
+        """See `RecordStore.search`."""
+        found = [
+            link
+            for link in self.links
+            if all(link["record"].get(name) == value for name, value in query.equal.items())
+            and (query.since is None or link["at"] >= query.since)
+            and (query.until is None or link["at"] < query.until)
+            and (query.after is None or Position.of(link).key < query.after.key)
+        ]
+        found.sort(key=lambda link: Position.of(link).key, reverse=True)
+        return found[offset : offset + limit]
 
-    async def streams(self) -> dict[str, tuple[int, str]]:
-        """See `RecordStore.streams`."""
-        return {link["stream"]: (link["seq"], link["hash"]) for link in self.links}
+    async def heads(self) -> dict[str, Head]:
+        """See `RecordStore.heads`."""
+        return {link["stream"]: Head() for link in self.links} | self.noted
 
-    async def chain(self, stream: str) -> AsyncIterator[dict[str, Any]]:
+    async def chain(self, stream: str) -> AsyncIterator[Link]:
         """See `RecordStore.chain`."""
-        for link in self.links:
+        for link in sorted(self.links, key=lambda link: link["seq"]):
             if link["stream"] == stream:
                 yield link

@@ -1,28 +1,48 @@
-"""`RecordStore` on MongoDB: collections `records` (unique `audit_id`, unique stream and seq) and `heads`."""
+"""`RecordStore` on MongoDB: collections `records` (`_id` is the audit id; stream and seq are unique) and `heads`."""
 
+import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
-from audit.model import GENESIS, link_hash
+from audit.model import Head, Link, Position, RecordQuery, make_link
+from imaging_common.errors import RetryableError
 
 Document = dict[str, Any]
+ATTEMPTS = 20
+ORDER = [("at", -1), ("stream", -1), ("seq", -1)]
+SEARCHED = ("user", "study_uid", "consult_id", "action", "outcome")
+
+
+class _Stale(Exception):
+    """The chain goes on from another link than this copy knows."""
+
+
+class _AlreadyThere(Exception):
+    """The record is in the chain."""
 
 
 class MongoRecordStore:
-    """A record and its stream's new head are one transaction."""
+    """A record and its stream's new head are one transaction, compare-and-set on the head: several copies may run."""
 
     def __init__(self, client: AsyncMongoClient[Document], database: str) -> None:
         self._client = client
-        self._db = client[database]
+        self._records = client[database]["records"]
+        self._heads = client[database]["heads"]
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._known: dict[str, Head] = {}
+        """The heads as this copy knows them; the transaction finds out when another copy was faster."""
 
     async def prepare(self) -> None:
         """Make the indexes."""
-        await self._db["records"].create_index([("stream", 1), ("seq", 1)], unique=True)
-        for field in ("record.user", "record.study_uid", "record.action", "record.at"):
-            await self._db["records"].create_index([(field, 1)])
+        await self._records.create_index([("stream", 1), ("seq", 1)], unique=True)
+        await self._records.create_index(ORDER)
+        for field in SEARCHED:
+            await self._records.create_index([(f"record.{field}", 1), *ORDER])
 
     async def check(self) -> None:
         """Raise when MongoDB does not answer."""
@@ -30,42 +50,85 @@ class MongoRecordStore:
 
     async def append(self, stream: str, record: Document) -> bool:
         """See `RecordStore.append`."""
+        async with self._locks[stream]:
+            for _ in range(ATTEMPTS):
+                if stream not in self._known:
+                    self._known[stream] = await self._noted(stream)
+                try:
+                    self._known[stream] = await self._follow(stream, self._known[stream], record)
+                except _Stale:
+                    del self._known[stream]
+                except _AlreadyThere:
+                    return False
+                else:
+                    return True
+        raise RetryableError(f"the chain of {stream} grows too fast to append to it, or its head is not the noted one")
 
-        async def write(session: AsyncClientSession) -> bool:
-            if await self._db["records"].find_one({"_id": record["audit_id"]}, session=session):
-                return False
-            head = await self._db["heads"].find_one({"_id": stream}, session=session) or {"seq": 0, "hash": GENESIS}
-            seq, prev_hash = head["seq"] + 1, head["hash"]
-            digest = link_hash(stream, seq, prev_hash, record)
-            await self._db["records"].insert_one(
-                {
-                    "_id": record["audit_id"],
-                    "stream": stream,
-                    "seq": seq,
-                    "prev_hash": prev_hash,
-                    "hash": digest,
-                    "record": record,
-                },
-                session=session,
-            )
-            await self._db["heads"].update_one(
-                {"_id": stream}, {"$set": {"seq": seq, "hash": digest}}, upsert=True, session=session
-            )
-            return True
+    async def _noted(self, stream: str) -> Head:
+        noted = await self._heads.find_one({"_id": stream})
+        return Head(noted["seq"], noted["hash"]) if noted else Head()
+
+    async def _follow(self, stream: str, head: Head, record: Document) -> Head:
+        """Append after `head` if that is the last link still; the new head."""
+        link = make_link(stream, head, record)
+
+        async def write(session: AsyncClientSession) -> None:
+            try:
+                await self._records.insert_one(_document(link), session=session)
+            except DuplicateKeyError as error:
+                same_id = (error.details or {}).get("keyPattern") == {"_id": 1}
+                raise (_AlreadyThere if same_id else _Stale) from error
+            try:
+                done = await self._heads.update_one(
+                    {"_id": stream, "seq": head.seq, "hash": head.hash},
+                    {"$set": {"seq": link["seq"], "hash": link["hash"]}},
+                    upsert=head == Head(),
+                    session=session,
+                )
+            except DuplicateKeyError as error:
+                raise _Stale from error
+            if not done.matched_count and done.upserted_id is None:
+                raise _Stale
 
         async with self._client.start_session() as session:
-            return bool(await session.with_transaction(write))
+            await session.with_transaction(write)
+        return Head(link["seq"], link["hash"])
 
-    async def search(self, criteria: Document, limit: int, offset: int) -> list[Document]:
+    async def search(self, query: RecordQuery, limit: int, offset: int) -> list[Link]:
         """See `RecordStore.search`."""
-        cursor = self._db["records"].find(criteria, {"_id": 0}).sort([("record.at", -1), ("seq", -1)])
-        return await cursor.skip(offset).limit(limit).to_list()
+        criteria: Document = {f"record.{name}": value for name, value in query.equal.items()}
+        bounds = {op: at for op, at in (("$gte", query.since), ("$lt", query.until)) if at is not None}
+        if bounds:
+            criteria["at"] = bounds
+        if query.after is not None:
+            criteria |= _after(query.after)
+        cursor = self._records.find(criteria).sort(ORDER).skip(offset).limit(limit)
+        return [_link(document) async for document in cursor]
 
-    async def streams(self) -> dict[str, tuple[int, str]]:
-        """See `RecordStore.streams`."""
-        return {head["_id"]: (head["seq"], head["hash"]) async for head in self._db["heads"].find()}
+    async def heads(self) -> dict[str, Head]:
+        """See `RecordStore.heads`."""
+        noted = {head["_id"]: Head(head["seq"], head["hash"]) async for head in self._heads.find()}
+        return {stream: Head() for stream in await self._records.distinct("stream")} | noted
 
-    async def chain(self, stream: str) -> AsyncIterator[Document]:
+    async def chain(self, stream: str) -> AsyncIterator[Link]:
         """See `RecordStore.chain`."""
-        async for document in self._db["records"].find({"stream": stream}).sort("seq", 1):
-            yield document
+        async for document in self._records.find({"stream": stream}).sort("seq", 1):
+            yield _link(document)
+
+
+def _after(place: Position) -> Document:
+    return {
+        "$or": [
+            {"at": {"$lt": place.at}},
+            {"at": place.at, "stream": {"$lt": place.stream}},
+            {"at": place.at, "stream": place.stream, "seq": {"$lt": place.seq}},
+        ]
+    }
+
+
+def _document(link: Link) -> Document:
+    return {"_id": link["audit_id"], **{name: value for name, value in link.items() if name != "audit_id"}}
+
+
+def _link(document: Document) -> Link:
+    return {"audit_id": document["_id"], **{name: value for name, value in document.items() if name != "_id"}}

@@ -1,4 +1,4 @@
-"""`ConsultStore` in memory, for unit tests."""
+"""`ConsultStore` and `HospitalBook` in memory, for unit tests."""
 
 from consult.model import Consult, State
 from consult.ports import Outgoing
@@ -21,13 +21,17 @@ class FakeConsultStore:
 
     async def insert(self, consult: Consult, outgoing: Outgoing, request_key: str | None) -> Consult:
         """See `ConsultStore.insert`."""
-        if request_key is not None and request_key in self._requests:
-            return self.consults[self._requests[request_key]]
         if request_key is not None:
+            if made := await self.find_request(request_key):
+                return made
             self._requests[request_key] = consult.id
         self.consults[consult.id] = consult
         self.sent += outgoing
         return consult
+
+    async def find_request(self, request_key: str) -> Consult | None:
+        """See `ConsultStore.find_request`."""
+        return self.consults.get(self._requests.get(request_key, ""))
 
     async def get(self, consult_id: str) -> Consult | None:
         """See `ConsultStore.get`."""
@@ -35,7 +39,8 @@ class FakeConsultStore:
 
     async def replace(self, consult: Consult, expected_version: int, outgoing: Outgoing) -> bool:
         """See `ConsultStore.replace`."""
-        if self.consults[consult.id].version != expected_version:
+        known = self.consults.get(consult.id)
+        if known is None or known.version != expected_version:
             return False
         self.consults[consult.id] = consult
         self.sent += outgoing
@@ -54,3 +59,21 @@ class FakeConsultStore:
             and state in (None, consult.state)
         ]
         return sorted(found, key=lambda consult: consult.number, reverse=True)[offset : offset + limit]
+
+
+class FakeHospitalBook:
+    """Keeps the revisions."""
+
+    def __init__(self, *hospitals: str) -> None:
+        self._revisions = dict.fromkeys(hospitals, 1)
+
+    async def keep(self, hospital: str, revision: int) -> bool:
+        """See `HospitalBook.keep`."""
+        if self._revisions.get(hospital, 0) >= revision:
+            return False
+        self._revisions[hospital] = revision
+        return True
+
+    async def knows(self, hospital: str) -> bool:
+        """See `HospitalBook.knows`."""
+        return hospital in self._revisions

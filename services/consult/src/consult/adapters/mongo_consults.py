@@ -1,19 +1,22 @@
 """`ConsultStore` on MongoDB: collections `consults`, `report_versions`, `numbers`, `requests`, outbox `events`."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
 from consult.model import Consult, State
 from consult.ports import Outgoing
 from imaging_common.messaging.outbox import Outbox
 
 Document = dict[str, Any]
+REQUESTS_KEPT_SECONDS = 7 * 24 * 3600
 
 
 class MongoConsultStore:
-    """A case's change and its events are one transaction."""
+    """A case's change, its issued report and its events are one transaction."""
 
     def __init__(self, client: AsyncMongoClient[Document], database: str, outbox: Outbox) -> None:
         self._client = client
@@ -22,9 +25,12 @@ class MongoConsultStore:
 
     async def prepare(self) -> None:
         """Make the indexes."""
-        await self._db["consults"].create_index([("applicant_hospital", 1), ("number", -1)])
-        await self._db["consults"].create_index([("consultant_hospital", 1), ("number", -1)])
-        await self._db["consults"].create_index([("number", 1)], unique=True)
+        consults = self._db["consults"]
+        for side in ("applicant_hospital", "consultant_hospital"):
+            await consults.create_index([(side, 1), ("number", -1)])
+            await consults.create_index([(side, 1), ("state", 1), ("number", -1)])
+        await consults.create_index([("number", 1)], unique=True)
+        await self._db["requests"].create_index([("at", 1)], expireAfterSeconds=REQUESTS_KEPT_SECONDS)
 
     async def check(self) -> None:
         """Raise when MongoDB does not answer."""
@@ -41,22 +47,28 @@ class MongoConsultStore:
     async def insert(self, consult: Consult, outgoing: Outgoing, request_key: str | None) -> Consult:
         """See `ConsultStore.insert`."""
 
-        async def write(session: AsyncClientSession) -> Consult:
+        async def write(session: AsyncClientSession) -> None:
             if request_key is not None:
-                known = await self._db["requests"].find_one({"_id": request_key}, session=session)
-                if known is not None:
-                    found = await self._db["consults"].find_one({"_id": known["consult_id"]}, session=session)
-                    return _consult(found or {})
-                request = {"_id": request_key, "consult_id": consult.id}
+                request = {"_id": request_key, "consult_id": consult.id, "at": datetime.now(UTC)}
                 await self._db["requests"].insert_one(request, session=session)
             await self._db["consults"].insert_one(_document(consult), session=session)
             await self._send(outgoing, session)
-            return consult
 
-        async with self._client.start_session() as session:
-            stored: Consult = await session.with_transaction(write)
+        try:
+            async with self._client.start_session() as session:
+                await session.with_transaction(write)
+        except DuplicateKeyError:
+            made = await self.find_request(request_key) if request_key is not None else None
+            if made is None:
+                raise
+            return made
         self._outbox.notify()
-        return stored
+        return consult
+
+    async def find_request(self, request_key: str) -> Consult | None:
+        """See `ConsultStore.find_request`."""
+        request = await self._db["requests"].find_one({"_id": request_key})
+        return await self.get(request["consult_id"]) if request else None
 
     async def get(self, consult_id: str) -> Consult | None:
         """See `ConsultStore.get`."""
@@ -72,11 +84,7 @@ class MongoConsultStore:
             )
             if not done.matched_count:
                 return False
-            if consult.report is not None and consult.report.issued_at is not None:
-                version = {"_id": f"{consult.report.id}/{consult.report.version}", **consult.report.model_dump()}
-                await self._db["report_versions"].replace_one(
-                    {"_id": version["_id"]}, version, upsert=True, session=session
-                )
+            await self._freeze_report(consult, session)
             await self._send(outgoing, session)
             return True
 
@@ -98,6 +106,16 @@ class MongoConsultStore:
         criteria = {name: value for name, value in wanted.items() if value is not None}
         cursor = self._db["consults"].find(criteria).sort("number", -1).skip(offset).limit(limit)
         return [_consult(document) async for document in cursor]
+
+    async def _freeze_report(self, consult: Consult, session: AsyncClientSession) -> None:
+        """Keep an issued version once, and never write it again."""
+        report = consult.report
+        if report is None or report.issued_at is None:
+            return
+        frozen = {"consult_id": consult.id, **report.model_dump()}
+        await self._db["report_versions"].update_one(
+            {"_id": f"{report.id}/{report.version}"}, {"$setOnInsert": frozen}, upsert=True, session=session
+        )
 
     async def _send(self, outgoing: Outgoing, session: AsyncClientSession) -> None:
         for topic, event, key in outgoing:

@@ -8,11 +8,10 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from gateway.api.forms import csrf_protected, field, fields
-from gateway.api.pages import unseen
+from gateway.api.pages import saw_case, unseen
 from gateway.api.portal import Portal, session_of
 from gateway.api.roles import for_image_roles
 from gateway.errors import ConsultConflict, ConsultNotFound, ConsultRefused
-from gateway.model import recipients_of
 from gateway.usecases.case_studies import case_studies, prior_studies, read_refs
 from gateway.web.present import CaseView, study_view
 from gateway.web.render import Renderer, wants_fragment
@@ -126,9 +125,7 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
     async def case_page(request: Request, consult_id: str) -> Response:
         """The case beside its images; notices that led here are seen."""
         context = await case_context(request, await load(request, consult_id))
-        claims = session_of(request).claims
-        for link in (f"/portal/consults/{consult_id}", f"/consults/{consult_id}", f"consults/{consult_id}"):
-            await portal.notices.mark_seen(recipients_of(claims), claims.user, link)
+        await saw_case(portal, request, consult_id)
         return renderer.page(request, "consult.html", unseen=await unseen(portal, request), **context)
 
     @router.get("/consults/{consult_id}/case")

@@ -13,6 +13,8 @@ from imaging_common.access import Subject
 STREAM_SECONDS = 600
 """Then the page connects again, and is asked again who it is."""
 PING_SECONDS = 15
+PAUSE_SECONDS = 0.5
+"""Between two rounds of names: a burst of changes becomes one refresh, the last change included."""
 
 
 def build_live(portal: Portal) -> APIRouter:
@@ -34,6 +36,7 @@ def build_live(portal: Portal) -> APIRouter:
                         while True:
                             for name in await listener.next():
                                 yield ServerSentEvent(event="changed", data=name)
+                            await asyncio.sleep(PAUSE_SECONDS)
                 except TimeoutError:
                     return
 

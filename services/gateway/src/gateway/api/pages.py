@@ -1,6 +1,7 @@
 """The portal's small pages: landing, language, notices, static files."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -73,7 +74,10 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
 
     @router.get("/portal/notices/count")
     async def notice_count(request: Request) -> Response:
-        """The bell."""
+        """The bell; what leads to the page that is on this person's screen is seen."""
+        shown = urlsplit(request.headers.get("hx-current-url", "")).path
+        if request.headers.get("x-visible") == "1" and shown.startswith("/portal/consults/"):
+            await saw_case(portal, request, shown.rsplit("/", 1)[-1])
         return renderer.page(request, "_bell.html", unseen=await unseen(portal, request))
 
     return router
@@ -83,6 +87,13 @@ async def unseen(portal: Portal, request: Request) -> int:
     """How many notices this person has not seen."""
     claims = identity_of(request).claims
     return await portal.notices.unseen(recipients_of(claims), claims.user)
+
+
+async def saw_case(portal: Portal, request: Request, consult_id: str) -> None:
+    """This person has seen the notices that lead to a case."""
+    claims = identity_of(request).claims
+    for link in (f"/portal/consults/{consult_id}", f"/consults/{consult_id}"):
+        await portal.notices.mark_seen(recipients_of(claims), claims.user, link)
 
 
 def portal_link(link: str) -> str:

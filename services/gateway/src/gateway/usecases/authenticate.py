@@ -46,6 +46,10 @@ class Recent(Generic[V]):
         """Ask again next time."""
         self._known.pop(key, None)
 
+    def clear(self) -> None:
+        """Ask everything again."""
+        self._known.clear()
+
     def _good(self, known: tuple[float, asyncio.Task[V]]) -> bool:
         until, task = known
         return until > self._clock() and not task.cancelled() and task.exception() is None
@@ -104,6 +108,10 @@ class Authenticator:
     def forget(self, session: Session) -> None:
         """The session has changed."""
         self._identities.forget(session.key)
+
+    def forget_subjects(self) -> None:
+        """A case opened or closed: whom it concerns must not be answered from memory."""
+        self._subjects.clear()
 
     async def _load(self, key: str) -> Identity | None:
         session = await self._sessions.find(key)

@@ -4,15 +4,17 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
 from imaging_common.events import NoticeRaised
 from imaging_common.messaging.outbox import Outbox
 
 Document = dict[str, Any]
+TOPIC = "notice-raised"
 
 
 class MongoNoticeBook:
-    """A notice and its event are one transaction."""
+    """A notice and its event are one transaction; its id is the document's, so that it is raised once."""
 
     def __init__(self, client: AsyncMongoClient[Document], database: str, outbox: Outbox) -> None:
         self._client = client
@@ -26,15 +28,15 @@ class MongoNoticeBook:
     async def raise_once(self, notice: NoticeRaised) -> bool:
         """See `NoticeBook.raise_once`."""
 
-        async def write(session: AsyncClientSession) -> bool:
-            if await self._notices.find_one({"_id": notice.notice_id}, session=session):
-                return False
-            document = notice.model_dump(mode="json", exclude={"notice_id"})
+        async def write(session: AsyncClientSession) -> None:
+            document = notice.model_dump(exclude={"notice_id"})
             await self._notices.insert_one({"_id": notice.notice_id, **document}, session=session)
-            await self._outbox.add("notice-raised", notice, notice.recipient, session=session)
-            return True
+            await self._outbox.add(TOPIC, notice, notice.recipient, session=session)
 
-        async with self._client.start_session() as session:
-            raised = bool(await session.with_transaction(write))
+        try:
+            async with self._client.start_session() as session:
+                await session.with_transaction(write)
+        except DuplicateKeyError:
+            return False
         self._outbox.notify()
-        return raised
+        return True

@@ -1,22 +1,36 @@
 """`Ledger` on MongoDB: collections `instances`, `series`, `batches`, `packs`, `policies`, and the outbox `events`."""
 
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import TypeVar
 from uuid import uuid4
 
-from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
-from imaging_common.events import BatchStored, InstancesLocated, InstancesStored, ManifestEntry
+from imaging_common.events import InstancesLocated
 from imaging_common.messaging.outbox import Outbox
 from imaging_common.objects.model import Manifest
-from imaging_common.telemetry import current_traceparent
+from object_writer.adapters.ledger_writes import Document, LedgerWrites
+from object_writer.errors import LeaseLost
+from object_writer.model import Name
+from object_writer.ports import DueSeries, PackRecord, Pending
 
-Document = dict[str, Any]
+T = TypeVar("T")
+LONGEST_PAUSE = 600.0
+PAGE = 200
+INDEXES = {
+    "instances": (("series", "pack"), ("pack",), ("located_in",)),
+    "series": (("waiting", "last_received_at"),),
+    "batches": (("open", "left", "settled_at"),),
+    "packs": (("series", "replaced_by"), ("replaced_by", "gone"), ("located", "noted_at")),
+}
 
 
 class MongoLedger:
-    """Every change and its event are one transaction."""
+    """Every change and its events are one transaction; leases and times follow this process's clock."""
 
     def __init__(self, client: AsyncMongoClient[Document], database: str, outbox: Outbox, lease_seconds: float) -> None:
         self._client = client
@@ -27,11 +41,9 @@ class MongoLedger:
 
     async def prepare(self) -> None:
         """Make the indexes."""
-        await self._db["instances"].create_index([("series", 1), ("pack", 1)])
-        await self._db["instances"].create_index([("batches", 1)])
-        await self._db["series"].create_index([("waiting", 1), ("last_received_at", 1)])
-        await self._db["batches"].create_index([("open", 1)])
-        await self._db["packs"].create_index([("series", 1)])
+        for collection, indexes in INDEXES.items():
+            for fields in indexes:
+                await self._db[collection].create_index([(field, 1) for field in fields])
 
     async def check(self) -> None:
         """Raise when MongoDB does not answer."""
@@ -39,154 +51,123 @@ class MongoLedger:
 
     async def note_batch(self, manifest: Manifest, manifest_key: str) -> None:
         """See `Ledger.note_batch`."""
-        now = datetime.now(UTC)
-        ids = [_instance_id(manifest, i.sop_instance_uid, i.sha256) for i in manifest.instances]
-        sizes: dict[str, int] = {}
-        for instance in manifest.instances:
-            series = f"{manifest.hospital}/{manifest.study_uid}/{instance.series_uid}"
-            sizes[series] = sizes.get(series, 0) + instance.length
+        await self._transaction(lambda writes: writes.note_batch(manifest, manifest_key))
 
-        async def write(session: AsyncClientSession) -> None:
-            if await self._db["batches"].find_one({"_id": manifest_key}, session=session):
-                return
-            known = {d["_id"]: d async for d in self._db["instances"].find({"_id": {"$in": ids}}, session=session)}
-            await self._db["instances"].bulk_write(
-                [
-                    UpdateOne(
-                        {"_id": _instance_id(manifest, i.sop_instance_uid, i.sha256)},
-                        {
-                            "$setOnInsert": {
-                                "series": f"{manifest.hospital}/{manifest.study_uid}/{i.series_uid}",
-                                "sop_instance_uid": i.sop_instance_uid,
-                                "sha256": i.sha256,
-                                "pack": None,
-                                "located": False,
-                            },
-                            "$addToSet": {"batches": manifest_key},
-                        },
-                        upsert=True,
-                    )
-                    for i in manifest.instances
-                ],
-                session=session,
-            )
-            await self._db["series"].bulk_write(
-                [
-                    UpdateOne(
-                        {"_id": series},
-                        {
-                            "$set": {"last_received_at": now, "traceparent": manifest.traceparent},
-                            "$inc": {"waiting": size},
-                        },
-                        upsert=True,
-                    )
-                    for series, size in sizes.items()
-                ],
-                session=session,
-            )
-            batch = {"_id": manifest_key, "open": True, "has_edge": manifest.has_edge, "noted_at": now}
-            await self._db["batches"].insert_one(batch, session=session)
-            if again := [d for d in known.values() if d["located"]]:
-                await self._receipt(manifest.hospital, manifest.study_uid, again, session)
-
-        await self._transaction(write)
-
-    async def known_batches(self, manifest_keys: list[str]) -> set[str]:
+    async def known_batches(self, manifest_keys: Collection[str]) -> set[str]:
         """See `Ledger.known_batches`."""
-        found = self._db["batches"].find({"_id": {"$in": manifest_keys}}, {"_id": 1})
+        found = self._db["batches"].find({"_id": {"$in": list(manifest_keys)}, "open": True}, {"_id": 1})
         return {document["_id"] async for document in found}
 
-    async def take_series(self, quiet_before: datetime, bytes_limit: int) -> str | None:
+    async def take_series(self, quiet_before: datetime, bytes_limit: int) -> DueSeries | None:
         """See `Ledger.take_series`."""
         now = datetime.now(UTC)
         taken = await self._db["series"].find_one_and_update(
             {
                 "waiting": {"$gt": 0},
                 "$and": [
-                    {"$or": [{"last_received_at": {"$lt": quiet_before}}, {"waiting": {"$gte": bytes_limit}}]},
+                    {"$or": [{"last_received_at": {"$lte": quiet_before}}, {"waiting": {"$gte": bytes_limit}}]},
                     {"$or": [{"lease_until": None}, {"lease_until": {"$lt": now}}]},
+                    {"$or": [{"retry_at": None}, {"retry_at": {"$lte": now}}]},
                 ],
             },
             {"$set": {"lease_until": now + self._lease, "lease_owner": self._me}},
             sort=[("last_received_at", 1)],
         )
-        return str(taken["_id"]) if taken else None
+        return DueSeries(str(taken["_id"]), taken.get("traceparent")) if taken else None
 
-    async def release_series(self, series_id: str) -> None:
+    async def renew(self, series_id: str) -> None:
+        """See `Ledger.renew`."""
+        result = await self._db["series"].update_one(
+            {"_id": series_id, "lease_owner": self._me}, {"$set": {"lease_until": datetime.now(UTC) + self._lease}}
+        )
+        if not result.matched_count:
+            raise LeaseLost("another copy works on the series")
+
+    async def release_series(self, series_id: str, *, failed: bool) -> None:
         """See `Ledger.release_series`."""
-        await self._db["series"].update_one(
-            {"_id": series_id, "lease_owner": self._me}, {"$set": {"lease_until": None}}
-        )
+        mine = {"_id": series_id, "lease_owner": self._me}
+        free: Document = {"lease_until": None, "lease_owner": None}
+        if not failed:
+            await self._db["series"].update_one(mine, {"$set": {**free, "failures": 0, "retry_at": None}})
+            return
+        series = await self._db["series"].find_one(mine, {"failures": 1})
+        if series is not None:
+            failures = series.get("failures", 0) + 1
+            pause = timedelta(seconds=min(LONGEST_PAUSE, 2.0 ** min(failures, 30)))
+            again = {"failures": failures, "retry_at": datetime.now(UTC) + pause}
+            await self._db["series"].update_one(mine, {"$set": {**free, **again}})
 
-    async def batches_of(self, series_id: str) -> list[str]:
-        """See `Ledger.batches_of`."""
-        return list(await self._db["instances"].distinct("batches", {"series": series_id, "pack": None}))
+    async def pending(self, series_id: str) -> Pending:
+        """See `Ledger.pending`."""
+        where = {"series": series_id, "pack": None, "lost": {"$ne": True}}
+        found = self._db["instances"].find(where, {"sop_instance_uid": 1, "sha256": 1, "batches": 1})
+        names, batches = set[Name](), dict[str, None]()
+        async for document in found:
+            names.add(_name(document))
+            batches.update(dict.fromkeys(document["batches"]))
+        return Pending(names, sorted(batches))
 
-    async def packs_of(self, series_id: str) -> list[str]:
+    async def packs_of(self, series_id: str) -> list[PackRecord]:
         """See `Ledger.packs_of`."""
-        found = self._db["packs"].find({"series": series_id, "replaced_by": None}, {"_id": 1})
-        return [document["_id"] async for document in found]
+        found = await self._db["packs"].find({"series": series_id, "replaced_by": None}).to_list()
+        records = []
+        for pack in found:
+            members = self._db["instances"].find({"pack": pack["_id"]}, {"sop_instance_uid": 1, "sha256": 1})
+            names = {_name(document) async for document in members}
+            records.append(PackRecord(pack["_id"], pack["bytes"], names))
+        return records
 
-    async def note_pack(self, manifest: Manifest, manifest_key: str, series_id: str) -> None:
+    async def known_packs(self, manifest_keys: Collection[str]) -> set[str]:
+        """See `Ledger.known_packs`."""
+        found = self._db["packs"].find({"_id": {"$in": list(manifest_keys)}}, {"_id": 1})
+        return {document["_id"] async for document in found}
+
+    async def note_pack(self, manifest: Manifest, manifest_key: str) -> None:
         """See `Ledger.note_pack`."""
-        ids = [_instance_id(manifest, i.sop_instance_uid, i.sha256) for i in manifest.instances]
-        event = InstancesStored(
-            hospital=manifest.hospital,
-            study_uid=manifest.study_uid,
-            series_uid=series_id.rsplit("/", 1)[1],
-            pack_id=manifest.id,
-            manifest_key=manifest_key,
-            instance_count=len(manifest.instances),
-        )
+        await self._transaction(lambda writes: writes.note_pack(manifest, manifest_key, owner=self._me))
 
-        async def write(session: AsyncClientSession) -> None:
-            if await self._db["packs"].find_one({"_id": manifest_key}, session=session) is None:
-                pack = {"_id": manifest_key, "series": series_id, "replaced_by": None, "located_at": None}
-                await self._db["packs"].insert_one(pack, session=session)
-            await self._db["instances"].update_many(
-                {"_id": {"$in": ids}}, {"$set": {"pack": manifest_key}}, session=session
-            )
-            await self._db["packs"].update_many(
-                {"_id": {"$in": manifest.replaces}}, {"$set": {"replaced_by": manifest_key}}, session=session
-            )
-            left = await self._db["instances"].count_documents({"series": series_id, "pack": None}, session=session)
-            await self._db["series"].update_one({"_id": series_id}, {"$set": {"waiting": left}}, session=session)
-            await self._outbox.add("instances-stored", event, manifest.study_uid, session=session)
+    async def adopt_pack(self, manifest: Manifest, manifest_key: str) -> None:
+        """See `Ledger.adopt_pack`."""
+        await self._transaction(lambda writes: writes.note_pack(manifest, manifest_key, owner=None))
 
-        await self._transaction(write)
+    async def note_damaged(self, series_id: str, name: Name, manifest_key: str) -> bool:
+        """See `Ledger.note_damaged`."""
+        return await self._transaction(lambda writes: writes.note_damaged(series_id, name, manifest_key))
 
     async def note_located(self, event: InstancesLocated) -> None:
         """See `Ledger.note_located`."""
-        ids = [f"{event.hospital}/{event.study_uid}/{e.sop_instance_uid}/{e.sha256}" for e in event.instances]
-        now = datetime.now(UTC)
+        await self._transaction(lambda writes: writes.note_located(event))
 
-        async def write(session: AsyncClientSession) -> None:
-            fresh = await self._db["instances"].find({"_id": {"$in": ids}, "located": False}, session=session).to_list()
-            await self._db["instances"].update_many(
-                {"_id": {"$in": ids}, "located": False}, {"$set": {"located": True, "located_at": now}}, session=session
-            )
-            await self._db["packs"].update_one(
-                {"_id": event.manifest_key, "located_at": None}, {"$set": {"located_at": now}}, session=session
-            )
-            if fresh:
-                await self._receipt(event.hospital, event.study_uid, fresh, session)
-
-        await self._transaction(write)
+    async def remind(self, noted_before: datetime) -> int:
+        """See `Ledger.remind`."""
+        where = {"located": False, "gone": {"$ne": True}, "replaced_by": None, "noted_at": {"$lt": noted_before}}
+        forgotten = await self._db["packs"].find(where).sort("noted_at", 1).limit(PAGE).to_list()
+        for pack in forgotten:
+            await self._transaction(partial(LedgerWrites.announce_again, pack=pack))
+        return len(forgotten)
 
     async def removable_batches(self, located_before: datetime) -> list[str]:
         """See `Ledger.removable_batches`."""
-        open_batches = [d["_id"] async for d in self._db["batches"].find({"open": True}, {"_id": 1})]
-        late = {"$or": [{"located": False}, {"located_at": {"$gte": located_before}}]}
-        held = set(await self._db["instances"].distinct("batches", {"batches": {"$in": open_batches}, **late}))
-        return [key for key in open_batches if key not in held]
+        where = {"open": True, "left": {"$lte": 0}, "settled_at": {"$lte": located_before}}
+        return [document["_id"] async for document in self._db["batches"].find(where, {"_id": 1}).limit(PAGE)]
 
     async def removable_packs(self, located_before: datetime) -> list[str]:
         """See `Ledger.removable_packs`."""
-        replaced = await self._db["packs"].find({"replaced_by": {"$ne": None}, "gone": {"$ne": True}}).to_list()
-        successors = {d["replaced_by"] for d in replaced}
-        found = self._db["packs"].find({"_id": {"$in": list(successors)}, "located_at": {"$lt": located_before}})
-        located = {d["_id"] async for d in found}
-        return [d["_id"] for d in replaced if d["replaced_by"] in located]
+        where = {"replaced_by": {"$ne": None}, "gone": False, "replaced_at": {"$lte": located_before}}
+        removable = []
+        async for pack in self._db["packs"].find(where):
+            if not await self._is_read(pack, located_before):
+                removable.append(pack["_id"])
+            if len(removable) >= PAGE:
+                break
+        return removable
+
+    async def _is_read(self, pack: Document, located_before: datetime) -> bool:
+        """Whether the index may still point to the pack, or did so a short while ago."""
+        astray = {"pack": {"$ne": None}, "$expr": {"$ne": ["$located_in", "$pack"]}}
+        recent = {"located_at": {"$gt": located_before}}
+        where = {"$or": [{"located_in": pack["_id"]}, {"series": pack["series"], "$or": [astray, recent]}]}
+        return await self._db["instances"].find_one(where, {"_id": 1}) is not None
 
     async def forget(self, manifest_key: str) -> None:
         """See `Ledger.forget`."""
@@ -195,37 +176,28 @@ class MongoLedger:
 
     async def set_compression(self, hospital: str, compression: str, revision: int) -> None:
         """See `Ledger.set_compression`."""
-        policy = await self._db["policies"].find_one({"_id": hospital})
-        if policy is None or policy["revision"] < revision:
-            await self._db["policies"].find_one_and_update(
-                {"_id": hospital},
-                {"$set": {"compression": compression, "revision": revision}},
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
+        older = {"_id": hospital, "revision": {"$lt": revision}}
+        try:
+            await self._db["policies"].update_one(
+                older, {"$set": {"compression": compression, "revision": revision}}, upsert=True
             )
+        except DuplicateKeyError:  # a later revision is known
+            return
 
     async def compression(self, hospital: str) -> str:
         """See `Ledger.compression`."""
         policy = await self._db["policies"].find_one({"_id": hospital})
         return str(policy["compression"]) if policy else "htj2k"
 
-    async def trace_of(self, series_id: str) -> str | None:
-        """The trace of the series' last batch, which its pack continues."""
-        series = await self._db["series"].find_one({"_id": series_id})
-        return (series or {}).get("traceparent") or current_traceparent()
+    async def _transaction(self, write: Callable[[LedgerWrites], Awaitable[T]]) -> T:
+        async def run(session: AsyncClientSession) -> T:
+            return await write(LedgerWrites(self._db, self._outbox, session))
 
-    async def _receipt(
-        self, hospital: str, study_uid: str, instances: list[Document], session: AsyncClientSession
-    ) -> None:
-        entries = [ManifestEntry(sop_instance_uid=i["sop_instance_uid"], sha256=i["sha256"]) for i in instances]
-        event = BatchStored(hospital=hospital, study_uid=study_uid, instances=entries)
-        await self._outbox.add(f"edge-commands-{hospital}", event, study_uid, session=session)
-
-    async def _transaction(self, write: Any) -> None:
         async with self._client.start_session() as session:
-            await session.with_transaction(write)
+            result: T = await session.with_transaction(run)
         self._outbox.notify()
+        return result
 
 
-def _instance_id(manifest: Manifest, sop_instance_uid: str, sha256: str) -> str:
-    return f"{manifest.hospital}/{manifest.study_uid}/{sop_instance_uid}/{sha256}"
+def _name(document: Document) -> Name:
+    return (document["sop_instance_uid"], document["sha256"])

@@ -3,11 +3,11 @@
 import asyncio
 import multiprocessing
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from pathlib import Path
 
 from imaging_common.errors import RetryableError
 from imaging_common.objects.model import StoredInstance
-from object_writer.compress import lower_priority, pack_entry
-from object_writer.model import PixelShape
+from object_writer.compress import Work, pack_entries, prepare_process
 
 DEADLINE_SECONDS = 600.0
 
@@ -19,18 +19,18 @@ class PoolCompressor:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
 
-    async def pack(
-        self, file: bytes, instance: StoredInstance, shape: PixelShape | None
-    ) -> tuple[bytes, StoredInstance]:
+    async def pack(self, source: Path, target: Path, work: list[Work]) -> list[StoredInstance | None]:
         """See `ports.Compressor.pack`."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._processes, context, lower_priority)
-        call = asyncio.get_running_loop().run_in_executor(self._pool, pack_entry, file, instance, shape)
+            self._pool = ProcessPoolExecutor(self._processes, context, prepare_process)
+        pool = self._pool
         try:
+            call = asyncio.get_running_loop().run_in_executor(pool, pack_entries, source, target, work)
             return await asyncio.wait_for(call, DEADLINE_SECONDS)
         except BrokenExecutor as error:
-            self.close()
+            if self._pool is pool:
+                self.close()
             raise RetryableError("a compressing process ended") from error
 
     def close(self) -> None:

@@ -57,11 +57,13 @@
     const panel = event.target.closest("[data-guarded]");
     if (panel) typed.add(panel);
   });
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    const panel = event.detail.elt;
-    if (!panel.matches("[data-guarded]") || !typed.has(panel)) return;
-    event.preventDefault();
-    if (event.detail.requestConfig.triggeringEvent?.type !== "portal:resync") document.getElementById("stale").hidden = false;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const panel = event.detail.target;
+    if (event.detail.requestConfig.elt !== panel || !typed.has(panel) || event.detail.xhr.status >= 400) return;
+    event.detail.shouldSwap = false;
+    const version = /data-version="(\d+)"/.exec(event.detail.xhr.responseText);
+    const shown = panel.querySelector("[data-version]").dataset.version;
+    if (version && version[1] !== shown) document.getElementById("stale").hidden = false;
   });
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-reload-case]")) location.reload();
@@ -80,12 +82,18 @@
   });
 
   // Images that become open while the case is on the screen.
-  document.addEventListener("htmx:afterSwap", () => {
-    const panel = document.getElementById("case");
+  document.addEventListener("htmx:afterSwap", (event) => {
+    typed.delete(event.detail.target);
+    const head = document.querySelector("#case [data-images]");
     const shown = document.querySelector(".stage iframe") ? "yes" : "no";
-    if (panel && panel.dataset.images !== shown) location.reload();
+    if (head && head.dataset.images !== shown) location.reload();
   });
 })();
+
+// What is on the screen is seen: the bell does not count it.
+document.addEventListener("htmx:configRequest", (event) => {
+  event.detail.headers["X-Visible"] = document.visibilityState === "visible" ? "1" : "0";
+});
 
 // Errors are told in words, where the page has room for them.
 (() => {

@@ -1,0 +1,1 @@
+"""What the store keeper does, one verb a file."""
