@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export IMAGING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imaging-cloud
 export UV_CACHE_DIR ?= $(IMAGING_CACHE)/uv
-export PYTHONDONTWRITEBYTECODE = 1
+# Compiled Python files, kept out of the tree: without them every process of a region compiles its imports for 2 s.
+export PYTHONPYCACHEPREFIX ?= $(IMAGING_CACHE)/pycache
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -22,7 +23,7 @@ $(STAMP): requirements.txt pyproject.toml $(addsuffix /pyproject.toml,$(MEMBERS)
 	@test -x $(PY) || python3.11 -m venv $(VENV)
 	@$(PY) -m pip install -q --disable-pip-version-check uv
 	@$(VENV)/bin/uv pip install -q --python $(PY) -r requirements.txt
-	@for member in $(MEMBERS); do $(VENV)/bin/uv pip install -q --python $(PY) --no-deps -e $$member; done
+	@$(VENV)/bin/uv pip install -q --python $(PY) --no-deps $(addprefix -e ,$(MEMBERS))
 	@touch $@
 
 venv: $(STAMP) ## The Python environment

@@ -36,6 +36,7 @@ async def run(*, once: bool, pictures: Path | None) -> int:
         async with Region() as region:
             if path := os.environ.get("REGION_STATE"):
                 await asyncio.to_thread(_write_state, Path(path), region.state)
+            verdict = "STORY FAIL interrupted"
             verdict = await _verdict(region, pictures)
             if not once:
                 print(verdict)
@@ -57,6 +58,9 @@ async def _verdict(region: Region, pictures: Path | None) -> str:
     except StoryFailed as failure:
         print(failure, flush=True)
         return f"STORY FAIL {failure.step}"
+    except Exception as error:
+        _print_causes(error)
+        return "STORY FAIL prepare the story"
     return PASSED
 
 

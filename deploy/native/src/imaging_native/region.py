@@ -38,6 +38,8 @@ EDGES = [f"edge-agent-{hospital}" for hospital in HOSPITALS]
 ALL_SERVICES = [*topics.SERVICES, *EDGES]
 DEMO_QUIET_SECONDS = "2"
 """Short, so that the story does not wait for a study to be called settled."""
+DEMO_SEAL_SECONDS = "6"
+"""Long enough for the story to see frames from staging before the pack is made."""
 
 
 class Region:
@@ -79,6 +81,10 @@ class Region:
     def url(self, service: str) -> str:
         """A service's HTTP address."""
         return f"http://127.0.0.1:{self._ports[service]}"
+
+    def client_secret(self, client_id: str) -> str:
+        """The secret of a confidential client of the realm."""
+        return self._secrets[client_id]
 
     def client(self, user: str) -> AsyncMongoClient[dict[str, Any]]:
         """A MongoDB client with the rights of a service or of `root`; closed with the region."""
@@ -239,7 +245,7 @@ class Region:
             }
         hospitals = [{"hospital": h, "tier": "central", **names} for h, names in HOSPITALS.items()]
         return {
-            "object-writer": {"seal_quiet_seconds": DEMO_QUIET_SECONDS},
+            "object-writer": {"seal_quiet_seconds": DEMO_SEAL_SECONDS},
             "indexer": {"quiet_seconds": DEMO_QUIET_SECONDS},
             "gateway": {
                 "public_url": self.portal,

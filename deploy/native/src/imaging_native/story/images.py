@@ -66,9 +66,9 @@ class ImageScene:
 
     async def send(self) -> str:
         """Send all with DCMTK's `dcmsend`, the samples one a call; count them in the edge agent's journal."""
-        await self.dcmsend(self.ct.files)
         for path in sample_files():
             await self.dcmsend([path])
+        await self.dcmsend(self.ct.files)
         expected = self._slices + len(sample_files())
         for study_uid in self._studies:
             answer = await self._agent.get("/journal", params={"study": study_uid})

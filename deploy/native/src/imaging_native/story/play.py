@@ -66,8 +66,8 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
         stack.push_async_callback(images.aclose)
         steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
             ("write the test images", images.write),
-            ("send with dcmsend", images.send),
             ("sign in at the portal", sign_in),
+            ("send with dcmsend", images.send),
             ("find the study in QIDO-RS", images.find),
             ("frames from staging", images.frames_from_staging),
             ("StudyChanged reaches the EHR", lambda: ehr.study_changes(images.ct.study_uid, slices)),
