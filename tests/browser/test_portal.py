@@ -1,6 +1,7 @@
 """The portal in a real browser, against the whole region with two copies of the gateway."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,9 +24,9 @@ async def browser() -> AsyncIterator[Browser]:
         yield browser
 
 
-async def send(region: Region, folder: Path, *, seed: int) -> ct.Series:
-    """Send a small CT series to the community hospital's edge agent."""
-    series = await asyncio.to_thread(ct.write_series, folder, slices=4, seed=seed)
+async def send(region: Region, folder: Path) -> ct.Series:
+    """Send a small CT series to the community hospital's edge agent: a study that no other case has opened."""
+    series = await asyncio.to_thread(ct.write_series, folder, slices=4, seed=secrets.randbelow(10**9))
     scene = ImageScene(region.state, folder, 4)
     try:
         await scene.dcmsend(series.files)
@@ -47,7 +48,7 @@ async def test_study_appears_and_is_archived_without_reloading_at_the_second_gat
     doctor = await signed_in(browser, region, DOCTOR)
     await doctor.page.goto(f"{region.state['gateways'][1]}/portal/studies")
     await doctor.page.evaluate("window.notReloaded = true")
-    series = await send(region, tmp_path, seed=501)
+    series = await send(region, tmp_path)
     row = doctor.page.locator(f'[data-study="{series.study_uid}"]')
     await expect(row).to_be_visible(timeout=DEADLINE_MS)
     await expect(row.locator(".badge.archived")).to_be_visible(timeout=DEADLINE_MS)
@@ -58,7 +59,7 @@ async def test_study_appears_and_is_archived_without_reloading_at_the_second_gat
 async def test_doctor_sees_the_image_in_ohif_and_nothing_outside_is_asked(
     region: Region, browser: Browser, tmp_path: Path
 ) -> None:
-    series = await send(region, tmp_path, seed=502)
+    series = await send(region, tmp_path)
     doctor = await signed_in(browser, region, DOCTOR)
     outside: list[str] = []
     blocked: list[str] = []
@@ -77,7 +78,7 @@ def here(region: Region) -> tuple[str, ...]:
 async def test_second_expert_action_on_one_case_is_told_in_words(
     region: Region, browser: Browser, tmp_path: Path
 ) -> None:
-    series = await send(region, tmp_path, seed=503)
+    series = await send(region, tmp_path)
     doctor, expert = await signed_in(browser, region, DOCTOR), await signed_in(browser, region, EXPERT)
     scene = ConsultScene(doctor, expert, series.study_uid)
     await scene.apply()
@@ -94,7 +95,7 @@ async def test_second_expert_action_on_one_case_is_told_in_words(
 async def test_typed_report_survives_when_the_applicant_withdraws(
     region: Region, browser: Browser, tmp_path: Path
 ) -> None:
-    series = await send(region, tmp_path, seed=504)
+    series = await send(region, tmp_path)
     doctor, expert = await signed_in(browser, region, DOCTOR), await signed_in(browser, region, EXPERT)
     scene = ConsultScene(doctor, expert, series.study_uid)
     await scene.apply()

@@ -41,7 +41,7 @@ async def test_study_list_shows_own_studies_only(world: Any) -> None:
     assert "张伟" in page.text
     assert "Zhang Wei" in page.text
     assert "李娜" not in page.text
-    assert 'href="/viewer?StudyInstanceUIDs=1.2.3"' in page.text
+    assert 'href="/viewer?StudyInstanceUIDs=1.2.3&amp;lng=en"' in page.text
     assert world.audited[-1].action == "search"
     assert page.headers["cache-control"] == "no-store"
 
