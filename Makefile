@@ -68,8 +68,8 @@ faults: deps fetch ## Kills processes while images are sent (SEED=n)
 bench: deps fetch ## Against Debian's Orthanc; writes bench/results.json
 	@$(PY) bench/run.py
 
-replay: venv ## Sends a dead letter topic back to its source (TOPIC=…, LIMIT=n)
-	@$(PY) -m imaging_common.messaging.replay $(TOPIC) $(if $(LIMIT),--limit $(LIMIT))
+replay: venv ## Sends a dead letter topic back to its source (TOPIC=…, LIMIT=n, REGION_STATE=file)
+	@$(PY) -m imaging_native.replay $(TOPIC) $(if $(LIMIT),--limit $(LIMIT))
 
 schemas: venv ## Writes schemas/ anew from the models
 	@$(PY) -m imaging_common.contracts export

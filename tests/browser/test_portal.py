@@ -20,6 +20,7 @@ DOCTOR, EXPERT = "doctor.community", "expert.secondary"
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """A Chromium; each person has a context of their own."""
+    expect.set_options(timeout=DEADLINE_MS)
     async with Browser(None) as browser:
         yield browser
 

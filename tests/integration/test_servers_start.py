@@ -107,13 +107,12 @@ async def test_only_the_object_writer_deletes_objects(servers: Region) -> None:
         ingest, gateway, writer = (minio(servers, name) for name in ("dicom-ingest", "gateway", "object-writer"))
         ingest.fput_object(bucket_name="staging", object_name="check", file_path=str(source))
         assert gateway.stat_object(bucket_name="staging", object_name="check").size == source.stat().st_size
-        for client, name in ((ingest, "remove"), (gateway, "remove"), (gateway, "write"), (ingest, "archive")):
+        for client in (ingest, gateway):
             with pytest.raises(S3Error, match="AccessDenied"):
-                if name == "remove":
-                    client.remove_object(bucket_name="staging", object_name="check")
-                else:
-                    bucket = "staging" if name == "write" else "archive"
-                    client.fput_object(bucket_name=bucket, object_name="other", file_path=str(source))
+                client.remove_object(bucket_name="staging", object_name="check")
+        for client, bucket in ((gateway, "staging"), (ingest, "archive")):
+            with pytest.raises(S3Error, match="AccessDenied"):
+                client.fput_object(bucket_name=bucket, object_name="other", file_path=str(source))
         writer.remove_object(bucket_name="staging", object_name="check")
         assert {bucket.name for bucket in minio(servers, "root-user").list_buckets()} == set(BUCKETS)
 

@@ -1,6 +1,13 @@
 """ACLs come from the topics' files: who may write and read what, and nothing else."""
 
-from imaging_native.topics import Acl, load_specifications, plan
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from imaging_native import topics as module
+from imaging_native.topics import Acl, apply, load_specifications, plan
 
 HOSPITALS = ["community", "secondary"]
 
@@ -41,3 +48,46 @@ def test_every_service_can_write_its_dead_letters_and_the_audit_trail() -> None:
 def test_topics_are_created_once_each() -> None:
     topics, _ = plan(load_specifications(), HOSPITALS, ["residents"])
     assert len({topic.name for topic in topics}) == len(topics)
+
+
+class SlowBroker:
+    """Acknowledges at once, and applies ACLs only after it was asked for them a few times."""
+
+    def __init__(self, after: int) -> None:
+        self.asked = 0
+        self._after = after
+        self._names: list[str] = []
+        self._bindings: list[Any] = []
+
+    def create_topics(self, new: list[Any], **_: object) -> dict[str, "Future[None]"]:
+        self._names = [topic.topic for topic in new]
+        return {name: _done(None) for name in self._names}
+
+    def create_acls(self, bindings: list[Any]) -> dict[Any, "Future[None]"]:
+        self._bindings = bindings
+        return {binding: _done(None) for binding in bindings}
+
+    def list_topics(self, timeout: float) -> Any:
+        return SimpleNamespace(topics=dict.fromkeys(self._names))
+
+    def describe_acls(self, _: object) -> "Future[list[Any]]":
+        self.asked += 1
+        return _done(self._bindings if self.asked > self._after else [])
+
+
+def _done(value: Any) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
+
+
+def test_apply_returns_when_the_broker_enforces_the_acls() -> None:
+    broker = SlowBroker(after=3)
+    apply(broker, *plan(load_specifications(), HOSPITALS, ["residents"]))
+    assert broker.asked == 4
+
+
+def test_apply_fails_when_the_acls_never_come_into_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IN_FORCE_DEADLINE_SECONDS", 0)
+    with pytest.raises(RuntimeError, match="not in force"):
+        apply(SlowBroker(after=10), *plan(load_specifications(), HOSPITALS, ["residents"]))

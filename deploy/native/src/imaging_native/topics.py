@@ -1,6 +1,7 @@
 """Topics and ACLs, derived from `schemas/topics/*.yaml`."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -21,6 +23,10 @@ SERVICES = ("dicom-ingest", "object-writer", "indexer", "gateway", "consult", "n
 TOPICS_FOLDER = Path(__file__).parents[4] / "schemas" / "topics"
 DEAD_LETTER_RETENTION_MS = 30 * 24 * 3600 * 1000
 CALL_DEADLINE_SECONDS = 30
+IN_FORCE_DEADLINE_SECONDS = 120
+EVERY_ACL = AclBindingFilter(
+    ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,10 @@ def _principals(names: list[str], owner: str, hospitals: list[str]) -> list[str]
 
 
 def apply(admin: AdminClient, topics: list[Topic], acls: list[Acl]) -> None:
-    """Create topics and ACLs; what is there already stays."""
+    """Create topics and ACLs, and return when they are in force; what is there already stays.
+
+    The controller acknowledges before the broker knows: until it does, everybody is refused.
+    """
     new = [NewTopic(t.name, num_partitions=t.partitions, replication_factor=1, config=dict(t.config)) for t in topics]
     for future in admin.create_topics(new, operation_timeout=CALL_DEADLINE_SECONDS).values():
         try:
@@ -133,6 +142,18 @@ def apply(admin: AdminClient, topics: list[Topic], acls: list[Acl]) -> None:
     ]
     for future in admin.create_acls(bindings).values():
         future.result(CALL_DEADLINE_SECONDS)
+    deadline = time.monotonic() + IN_FORCE_DEADLINE_SECONDS
+    while not _in_force(admin, {topic.name for topic in topics}, set(bindings)):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"topics and ACLs were not in force after {IN_FORCE_DEADLINE_SECONDS} s")
+        time.sleep(0.1)
+
+
+def _in_force(admin: AdminClient, names: set[str], bindings: set[AclBinding]) -> bool:
+    """The broker answers both from what it decides by."""
+    if not names <= set(admin.list_topics(timeout=CALL_DEADLINE_SECONDS).topics):
+        return False
+    return bindings <= set(admin.describe_acls(EVERY_ACL).result(CALL_DEADLINE_SECONDS))
 
 
 async def apply_async(bootstrap: str, password: str, topics: list[Topic], acls: list[Acl]) -> None:

@@ -56,6 +56,7 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
             await doctor.open_study(images.ct.study_uid, picture="viewer-doctor")
             expert = await Person.at(browser, state, "expert.secondary")
             await expert.sign_in()
+            expert.portal = state["gateways"][-1]  # where there are two copies, each of the two sits at another one
             consult = ConsultScene(doctor, expert, images.ct.study_uid)
             return "in OHIF, first image drawn"
 
