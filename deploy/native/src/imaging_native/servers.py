@@ -105,7 +105,7 @@ class MongoDb:
             "mongodb",
             [str(installed.mongod), "--replSet", "rs0", "--port", str(self.port), "--bind_ip", "127.0.0.1", "--dbpath",
              str(folder / "mongodb"), "--keyFile", str(folder / "mongodb.key"), "--wiredTigerCacheSizeGB", "0.5",
-             "--nounixsocket", "--quiet"],
+             "--nounixsocket", "--setParameter", "transactionLifetimeLimitSeconds=5", "--quiet"],
             {},
             folder,
             port_ready(self.port),

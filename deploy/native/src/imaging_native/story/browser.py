@@ -20,6 +20,7 @@ ARGUMENTS = [
     "--use-gl=swiftshader",
     "--enable-unsafe-swiftshader",
 ]
+expect.set_options(timeout=DEADLINE_MS)
 DRAWN = """() => [...document.querySelectorAll('canvas')].some(canvas => {
     if (canvas.width < 100 || canvas.height < 100) return false;
     const copy = document.createElement('canvas');
