@@ -20,7 +20,7 @@ from imaging_native.fetch import Installed, cache_folder, fetch_all
 from imaging_native.guard import guard
 from imaging_native.keycloak import Keycloak
 from imaging_native.ports import free_port
-from imaging_native.process import LocalProcess, http_ready
+from imaging_native.process import CENTRE_NICENESS, LocalProcess, http_ready
 from imaging_native.servers import DATABASES, Kafka, MinioServer, MongoDb, kafka_principals
 
 HOSPITALS: dict[str, dict[str, str]] = {
@@ -203,6 +203,7 @@ class Region:
             {prefix + key.upper(): value for key, value in settings.items()} | _bytecode(),
             self.folder,
             http_ready(f"http://127.0.0.1:{port}/health/ready"),
+            0 if service in EDGES else CENTRE_NICENESS,
         )
 
     def _common(self, service: str, port: int) -> dict[str, str]:
