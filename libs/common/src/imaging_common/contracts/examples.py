@@ -125,7 +125,7 @@ EXAMPLES: tuple[e.Event, ...] = (
     ),
     e.ConsultSubmitted.model_validate(_case(1, "submitted")),
     e.ConsultAccepted.model_validate(_case(2, "accepted", "expert.secondary")),
-    e.ConsultRejected.model_validate(_case(2, "rejected") | {"reason": "no reader for this modality today"}),
+    e.ConsultRejected.model_validate(_case(2, "rejected")),
     e.ConsultWithdrawn.model_validate(_case(2, "withdrawn")),
     e.ConsultAcknowledged.model_validate(_case(4, "acknowledged", "expert.secondary")),
     e.ReportIssued.model_validate(

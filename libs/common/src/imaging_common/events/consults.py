@@ -40,9 +40,7 @@ class ConsultAccepted(ConsultEvent):
 
 
 class ConsultRejected(ConsultEvent):
-    """The hospital that was asked declines."""
-
-    reason: str = Field(description="Why, as the expert wrote it for the applicant.")
+    """The hospital that was asked declines. Why stands in the case: free text may name a person."""
 
 
 class ConsultWithdrawn(ConsultEvent):

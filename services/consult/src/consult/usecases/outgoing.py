@@ -71,7 +71,6 @@ def _event(event_type: type[ConsultEvent], consult: Consult, now: datetime) -> C
         "studies": [study.model_dump() for study in consult.studies],
         "urgency": consult.urgency,
         "at": now,
-        "reason": consult.timeline[-1].reason,
     }
     if consult.report is not None:
         fields |= {"report_id": consult.report.id, "report_version": consult.report.version}
