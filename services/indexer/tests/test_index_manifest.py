@@ -79,6 +79,15 @@ async def test_nothing_is_told_when_the_same_batch_comes_again(make: Any) -> Non
     assert len(index.events) == 1
 
 
+async def test_location_is_told_again_when_the_archive_asks_again(make: Any) -> None:
+    index, pack = FakeIndex(), make.pack([make.instance(1)])
+    await put(index, pack)
+    before = [event for _, event, _ in index.events]
+    await put(index, pack)
+    again = [event for _, event, _ in index.events][len(before) :]
+    assert [event for event in before if isinstance(event, InstancesLocated)] == again
+
+
 async def test_newest_header_is_served_and_the_old_one_kept_when_only_the_header_differs(make: Any) -> None:
     index = FakeIndex()
     await put(index, make.batch([make.instance(1, "a")]))

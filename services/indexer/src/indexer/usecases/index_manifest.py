@@ -50,6 +50,8 @@ class IndexManifest:
             raise ForeignManifest("a manifest contradicts the key it lies under")
         name = f"{STAGING_BUCKET if manifest.kind == 'batch' else ARCHIVE_BUCKET}/{key}"
         if await self._index.indexed([name]):
+            if manifest.kind == "pack":
+                await self._say_again(manifest, key, name)
             return
         replaces = [f"{ARCHIVE_BUCKET}/{key}" for key in manifest.replaces]
         chunks = [manifest.instances[i : i + CHUNK] for i in range(0, len(manifest.instances), CHUNK)] or [[]]
@@ -77,14 +79,29 @@ class IndexManifest:
                 if last:
                     await unit.mark_indexed(name, replaces)
                 if manifest.kind == "pack" and chunk:
-                    located = [ManifestEntry(sop_instance_uid=i.sop_instance_uid, sha256=i.sha256) for i in chunk]
-                    event = InstancesLocated(
-                        hospital=manifest.hospital, study_uid=manifest.study_uid, manifest_key=key, instances=located
-                    )
-                    await unit.emit(LOCATED_TOPIC, event, manifest.study_uid)
+                    await _emit_located(unit, manifest, key, chunk)
 
             await self._index.change(manifest.hospital, manifest.study_uid, work)
         log.info("manifest indexed", kind=manifest.kind, instances=len(manifest.instances), hospital=manifest.hospital)
+
+    async def _say_again(self, manifest: Manifest, key: str, name: str) -> None:
+        """The archive asks again about a pack that is indexed: the first answer was lost on its way."""
+        for start in range(0, len(manifest.instances), CHUNK):
+            chunk = manifest.instances[start : start + CHUNK]
+
+            async def work(unit: StudyUnit, chunk: Sequence[StoredInstance] = chunk) -> None:
+                if not await unit.replaced(name):
+                    await _emit_located(unit, manifest, key, chunk)
+
+            await self._index.change(manifest.hospital, manifest.study_uid, work)
+
+
+async def _emit_located(unit: StudyUnit, manifest: Manifest, key: str, chunk: Sequence[StoredInstance]) -> None:
+    located = [ManifestEntry(sop_instance_uid=i.sop_instance_uid, sha256=i.sha256) for i in chunk]
+    event = InstancesLocated(
+        hospital=manifest.hospital, study_uid=manifest.study_uid, manifest_key=key, instances=located
+    )
+    await unit.emit(LOCATED_TOPIC, event, manifest.study_uid)
 
 
 class _Change:
