@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-import httpx
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime
 
@@ -11,8 +10,8 @@ from audit.model import Position, RecordQuery
 from audit.ports import RecordStore
 from audit.usecases import note_look, read_records
 from imaging_common.audit import Action
-from imaging_common.auth import Claims, InvalidToken, TokenVerifier
-from imaging_common.http import Problem
+from imaging_common.auth import Claims, TokenVerifier
+from imaging_common.http import Problem, bearer_claims
 from imaging_common.ids import Uid
 
 AUDITOR = "auditor"
@@ -26,15 +25,7 @@ def build_api(store: RecordStore, verifier: TokenVerifier) -> APIRouter:
     router = APIRouter()
 
     async def auditor(request: Request) -> Claims:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Problem(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
-        try:
-            claims = await verifier.verify(token)
-        except InvalidToken as error:
-            raise Problem(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from error
-        except httpx.HTTPError as error:
-            raise Problem(503, "the identity provider does not answer; try again") from error
+        claims = await bearer_claims(request, verifier)
         if AUDITOR not in claims.roles:
             await note_look(store, claims, "denied", reason="not-an-auditor")
             raise Problem(403, "only an auditor reads the audit record")

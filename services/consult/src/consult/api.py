@@ -3,15 +3,14 @@
 from collections.abc import Awaitable
 from typing import Annotated, Literal
 
-import httpx
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from consult.errors import Conflict, InvalidConsult, NotAllowed, NotFound
 from consult.model import Action, Application, Consult, ReportText, State
 from consult.usecases import Consults
-from imaging_common.auth import Claims, InvalidToken, TokenVerifier
-from imaging_common.http import Problem
+from imaging_common.auth import Claims, TokenVerifier
+from imaging_common.http import Problem, bearer_claims
 
 MAX_PAGE = 200
 MAX_OFFSET = 100_000
@@ -36,15 +35,7 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
     router = APIRouter(prefix="/consults")
 
     async def person(request: Request) -> Claims:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Problem(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
-        try:
-            return await verifier.verify(token)
-        except InvalidToken as error:
-            raise Problem(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from error
-        except httpx.HTTPError as error:
-            raise Problem(503, "the identity provider does not answer; try again") from error
+        return await bearer_claims(request, verifier)
 
     who = Annotated[Claims, Depends(person)]
 

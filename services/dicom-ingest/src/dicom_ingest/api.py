@@ -6,7 +6,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
@@ -17,7 +16,7 @@ from dicom_ingest.settings import Settings
 from dicom_ingest.usecases.store_instances import StoreInstances
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import Claims, InvalidToken, TokenVerifier
-from imaging_common.http import Problem
+from imaging_common.http import Problem, bearer_claims
 from imaging_common.ids import is_uid
 from imaging_common.objects.store import StoreFull
 
@@ -82,17 +81,12 @@ def sender_from(verifier: TokenVerifier, audit: AuditTrail) -> Callable[[Request
     """A dependency that knows the sender by the bearer token (RFC 6750), and audits whom it turns away."""
 
     async def sender(request: Request) -> Sender:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Problem(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
         try:
-            claims = await verifier.verify(token)
-        except InvalidToken as error:
-            await audit.record(action="store", outcome="denied", reason="invalid-token", user="")
-            headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-            raise Problem(401, str(error), headers=headers) from error
-        except httpx.HTTPError as error:
-            raise Problem(503, "the identity provider does not answer; try again") from error
+            claims = await bearer_claims(request, verifier)
+        except Problem as problem:
+            if isinstance(problem.__cause__, InvalidToken):
+                await audit.record(action="store", outcome="denied", reason="invalid-token", user="")
+            raise
         if reason := refusal(claims):
             await audit.record(
                 action="store", outcome="denied", reason=reason, user=claims.user, hospital=claims.hospital
