@@ -7,7 +7,6 @@ from fastapi import FastAPI
 
 from consult.adapters.mongo_consults import MongoConsultStore
 from consult.adapters.mongo_hospitals import MongoHospitalBook
-from consult.adapters.outbox_publisher import OutboxPublisher
 from consult.api import build_api
 from consult.handlers import build_router
 from consult.settings import ConsultSettings
@@ -17,6 +16,7 @@ from imaging_common.auth import TokenVerifier
 from imaging_common.http import create_app
 from imaging_common.messaging import Messaging
 from imaging_common.messaging.outbox import Outbox, OutboxRelay
+from imaging_common.messaging.outbox_publisher import OutboxPublisher
 from imaging_common.mongo import connect
 from imaging_common.telemetry import setup_telemetry, shutdown_telemetry
 

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 
 from gateway.adapters.consults import HttpConsults
 from gateway.adapters.oidc import OidcProvider
-from gateway.adapters.outbox_publisher import OutboxPublisher
 from gateway.adapters.sessions import MongoSessions
 from gateway.adapters.stores import MongoGrants, MongoHospitals, MongoNotices
 from gateway.api.app import install
@@ -30,6 +29,7 @@ from imaging_common.http import create_app
 from imaging_common.index.read import StudyIndex
 from imaging_common.messaging import Messaging
 from imaging_common.messaging.outbox import Outbox, OutboxRelay
+from imaging_common.messaging.outbox_publisher import OutboxPublisher
 from imaging_common.objects.store import MinioObjectStore
 
 SERVICE = "gateway"
