@@ -11,7 +11,6 @@ import pytest
 from consult.adapters.fake_consults import FakeConsultStore, FakeHospitalBook
 from consult.adapters.mongo_consults import MongoConsultStore
 from consult.adapters.mongo_hospitals import MongoHospitalBook
-from consult.adapters.outbox_publisher import OutboxPublisher
 from consult.errors import Conflict
 from consult.model import Action, Application, Consult, ReportText, State
 from consult.ports import ConsultStore, HospitalBook
@@ -21,6 +20,7 @@ from imaging_common.audit import AuditTrail
 from imaging_common.auth import Claims
 from imaging_common.events import NoticeRaised, StudyReleased
 from imaging_common.messaging.outbox import Outbox
+from imaging_common.messaging.outbox_publisher import OutboxPublisher
 from imaging_common.settings import ServiceSettings
 from notification.adapters.fake_notices import FakeNoticeBook
 from notification.adapters.mongo_notices import MongoNoticeBook

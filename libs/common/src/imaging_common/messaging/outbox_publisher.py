@@ -5,7 +5,7 @@ from imaging_common.messaging.outbox import Outbox
 
 
 class OutboxPublisher:
-    """`EventPublisher` for events that follow no change of state: audit records of looks and denials, studies opened."""
+    """`EventPublisher` for events that follow no change of state: audit records of looks, studies opened."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
