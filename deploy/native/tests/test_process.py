@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from imaging_common.testing.waiting import until
+from imaging_native.keycloak import start_once
 from imaging_native.ports import HIGHEST, LOWEST, free_port, release
 from imaging_native.process import LocalProcess, StartFailed
 
@@ -96,3 +97,22 @@ def test_port_claim_is_seen_by_other_programs() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, pytest.raises(OSError, match="in use"):
         other.bind(f"\0imaging-region-port-{port}")
     release(port)
+
+
+def _keycloak(folder: Path, script: str) -> Path:
+    (folder / "bin").mkdir()
+    program = folder / "bin" / "kc.sh"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return folder
+
+
+def test_first_start_ends_when_keycloak_listens(tmp_path: Path) -> None:
+    home = _keycloak(tmp_path, f"echo $$ > {tmp_path}/pid; echo started. Listening on: $KC_HTTP_PORT; exec sleep 600")
+    start_once(home)
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_first_start_fails_with_what_keycloak_said(tmp_path: Path) -> None:
+    with pytest.raises(StartFailed, match="no memory"):
+        start_once(_keycloak(tmp_path, "echo no memory; exit 1"))

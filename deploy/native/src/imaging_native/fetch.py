@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging_native.keycloak import start_once
+
 KAFKA_VERSION = "4.1.1"
 KEYCLOAK_VERSION = "26.4.0"
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
@@ -60,7 +62,7 @@ def fetch_all() -> Installed:
         building = beside.submit(_once, minio_folder, "build (about 2 min)", _build_minio)
         kafka = _once(cache / f"kafka-{KAFKA_VERSION}", "download", _fetch_kafka)
         mongodb = _once(cache / "mongodb-6.0.5", "download", _fetch_mongodb)
-        keycloak = _once(cache / f"keycloak-{KEYCLOAK_VERSION}", "download", _fetch_keycloak)
+        keycloak = _once(cache / f"keycloak-{KEYCLOAK_VERSION}", "download and first start", _fetch_keycloak)
         ohif = _once(cache / f"ohif-{OHIF_VERSION}", "download", _fetch_ohif)
         minio = building.result()
     return Installed(kafka / "libs", mongodb / "mongod", minio / "minio", keycloak, ohif)
@@ -152,6 +154,7 @@ def _fetch_keycloak(folder: Path) -> None:
         path.rename(folder / path.name)
     inner.rmdir()
     (folder / "bin" / "kc.sh").chmod(0o755)
+    start_once(folder)
 
 
 def _unpack(archive: Path) -> tuple[str, ...]:

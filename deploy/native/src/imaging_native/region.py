@@ -63,7 +63,7 @@ class Region:
         self.kafka = Kafka(installed, self.folder, kafka_principals(list(HOSPITALS), [ORGANISATION]))
         self.mongodb = MongoDb(installed, self.folder)
         self.minio = MinioServer(installed, self.folder)
-        self.keycloak = Keycloak(installed, self.folder)
+        self.keycloak = Keycloak(installed.keycloak, self.folder)
         self._ports = {name: free_port() for name in ALL_SERVICES}
         self._dimse_ports = {hospital: free_port() for hospital in HOSPITALS}
         self._secrets = {f"edge-{hospital}": secrets.token_urlsafe(24) for hospital in HOSPITALS}
