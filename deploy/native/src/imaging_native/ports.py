@@ -1,5 +1,6 @@
 """Ports for servers and services that stay theirs, also while one is down for a moment."""
 
+import atexit
 import contextlib
 import secrets
 import socket
@@ -29,6 +30,12 @@ def free_port() -> int:
         _claims[port] = claim
         return port
     raise RuntimeError(f"no free port from {LOWEST} to {HIGHEST}")
+
+
+@atexit.register
+def _release_all() -> None:
+    for claim in _claims.values():
+        claim.close()
 
 
 def release(port: int) -> None:
