@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.adapters.journal import Journal
 from edge_agent.model import Arrival, Outcome, State
-from imaging_common.events import Event, ManifestEntry, StudyAvailable
+from imaging_common.events import Event, ManifestEntry, RejectedEntry, StudyAvailable
 
 
 @pytest.fixture
@@ -24,9 +24,14 @@ def arrival(n: int, study: str = "1.2", length: int = 100, digest: int | None = 
     return Arrival(study, f"{study}.1", f"{study}.1.{n}", sha, length, f"00-{n:032x}-{1:016x}-01")
 
 
-def announcement(version: int, manifest: list[ManifestEntry]) -> tuple[str, Event]:
+def announcement(version: int, manifest: list[ManifestEntry], rejected: list[RejectedEntry]) -> tuple[str, Event]:
     event = StudyAvailable(
-        study_uid="1.2", announcement=version, basis="quiet", instances=manifest, announced_at=datetime.now(UTC)
+        study_uid="1.2",
+        announcement=version,
+        basis="quiet",
+        instances=manifest,
+        announced_at=datetime.now(UTC),
+        rejected=rejected,
     )
     return "edge-events-h", event
 
@@ -92,6 +97,8 @@ def test_study_is_announced_once_a_change_with_rising_versions(journal: Journal)
     said = [(e.announcement, [i.sop_instance_uid for i in e.instances]) for e in (one.event for one in events)]  # type: ignore[attr-defined]
     uids = ["1.2.1.1", "1.2.1.2", "1.2.1.3"]
     assert said == [(1, uids[:2]), (2, uids), (3, [uids[0], uids[2]])]
+    refused = [[(r.sop_instance_uid, r.reason) for r in one.event.rejected] for one in events]  # type: ignore[attr-defined]
+    assert refused == [[], [], [(uids[1], "C000")]]
     assert events[0].traceparent == f"00-{1:032x}-{1:016x}-01"
     journal.mark_published(events[0].number)
     journal.set_aside(events[1].number, "too large")
@@ -110,7 +117,7 @@ def test_nothing_is_announced_when_all_was_rejected_before(journal: Journal) -> 
 def test_transaction_leaves_nothing_when_it_fails(journal: Journal) -> None:
     journal.add([arrival(1)])
 
-    def fail(_: int, __: list[ManifestEntry]) -> tuple[str, Event]:
+    def fail(_: int, __: list[ManifestEntry], ___: list[RejectedEntry]) -> tuple[str, Event]:
         raise sqlite3.OperationalError("database or disk is full")
 
     with pytest.raises(sqlite3.OperationalError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imaging_common.events import ManifestEntry, StudyAvailable
+from imaging_common.events import ManifestEntry, RejectedEntry, StudyAvailable
 from imaging_common.objects.model import Manifest, StoredInstance, batch_key, collection_id, manifest_key, pack_key
 
 STUDY = "1.2.3"
@@ -68,13 +68,18 @@ class Maker:
             replaces=[manifest_key(pack.data_key) for pack in replaces],
         )
 
-    def announcement(self, instances: Sequence[StoredInstance], number: int = 1) -> StudyAvailable:
+    def announcement(
+        self, instances: Sequence[StoredInstance], number: int = 1, rejected: Sequence[StoredInstance] = ()
+    ) -> StudyAvailable:
         return StudyAvailable(
             study_uid=STUDY,
             announcement=number,
             basis="quiet",
             instances=[ManifestEntry(sop_instance_uid=i.sop_instance_uid, sha256=i.sha256) for i in instances],
             announced_at="2026-11-24T00:00:00Z",  # type: ignore[arg-type]
+            rejected=[
+                RejectedEntry(sop_instance_uid=i.sop_instance_uid, sha256=i.sha256, reason="C000") for i in rejected
+            ],
         )
 
 

@@ -117,6 +117,17 @@ async def test_first_pixels_stay_served_when_others_come_under_the_same_uid(make
     assert len(located[0].instances) == 2
 
 
+async def test_study_settles_and_tells_what_was_refused_when_one_instance_is_rejected(make: Any) -> None:
+    index, one, two = FakeIndex(), make.instance(1), make.instance(2)
+    announce = AnnounceStudy(index, lambda: NOW)
+    await put(index, make.batch([one]))
+    await announce("community", make.announcement([one, two], 1))
+    assert not index.collections["studies"][KEY]["settled"]
+    await announce("community", make.announcement([one], 2, rejected=[two]))
+    last = [event for _, event, _ in index.events if isinstance(event, StudyChanged)][-1]
+    assert (last.settled, last.rejected_count) == (True, 1)
+
+
 async def test_study_is_open_again_when_a_late_image_comes(make: Any) -> None:
     index, announce = FakeIndex(), None
     announce = AnnounceStudy(index, lambda: NOW)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge_agent.model import SpooledInstance, Usage
-from imaging_common.events import Event, ManifestEntry
+from imaging_common.events import Event, ManifestEntry, RejectedEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class OutgoingEvents(Protocol):
         ...
 
 
-BuildAnnouncement = Callable[[int, list[ManifestEntry]], tuple[str, Event]]
+BuildAnnouncement = Callable[[int, list[ManifestEntry], list[RejectedEntry]], tuple[str, Event]]
 """(announcement version, manifest) -> (topic, event)."""
 
 

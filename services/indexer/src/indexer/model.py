@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from imaging_common.events import ManifestEntry, StudyChanged, Version
+from imaging_common.events import ManifestEntry, RejectedEntry, StudyChanged, Version
 from imaging_common.index.names import parse_person_name
 from imaging_common.objects.model import Manifest, StoredInstance
 
@@ -151,6 +151,7 @@ class Announcement:
     number: int
     basis: str
     entries: tuple[ManifestEntry, ...]
+    rejected: tuple[RejectedEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

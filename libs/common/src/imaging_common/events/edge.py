@@ -16,6 +16,12 @@ class ManifestEntry(Event):
     sha256: Sha256 = Field(description="SHA-256 of the Part 10 file as received.")
 
 
+class RejectedEntry(ManifestEntry):
+    """One instance that the edge agent acknowledged and the centre then refused; it lies in the agent's quarantine."""
+
+    reason: str = Field(max_length=100, description="The Failure Reason (0008,1197) or rule, a word or code.")
+
+
 class StudyAvailable(Event):
     """A hospital states which instances of a study it has. The hospital is the one the topic names."""
 
@@ -24,6 +30,7 @@ class StudyAvailable(Event):
     basis: Literal["quiet", "mpps", "notice", "pacs"] = Field(description="What made the agent call it settled.")
     instances: list[ManifestEntry] = Field(description="Every instance acknowledged so far, in order of arrival.")
     announced_at: datetime = Field(description="When the agent announced it, UTC.")
+    rejected: list[RejectedEntry] = Field(default=[], description="Instances the centre refused, not among the others.")
 
 
 class StudyWithdrawn(Event):

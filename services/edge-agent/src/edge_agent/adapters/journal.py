@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from edge_agent.model import Arrival, Outcome, SpooledInstance, State, Usage
 from edge_agent.ports import BuildAnnouncement, OutgoingEvent
-from imaging_common.events import EVENT_TYPES, ManifestEntry
+from imaging_common.events import EVENT_TYPES, ManifestEntry, RejectedEntry
 
 _NEXT_IN_RING = "SELECT coalesce(max(stored_order), 0) + 1 FROM instances WHERE state = 'stored' AND on_disk = 1"
 _INSTANCE = "number, study_uid, sop_instance_uid, sha256, length, traceparent"
@@ -184,7 +184,15 @@ class Journal:
             )
             if worth_saying:
                 manifest = [ManifestEntry(sop_instance_uid=uid, sha256=digest) for uid, digest, _ in rows]
-                topic, event = build(before + 1, manifest)
+                query = (
+                    "SELECT sop_instance_uid, sha256, reason FROM instances"
+                    " WHERE study_uid = ? AND state = 'rejected' ORDER BY number"
+                )
+                refused = [
+                    RejectedEntry(sop_instance_uid=uid, sha256=digest, reason=reason[:100])
+                    for uid, digest, reason in db.execute(query, (study_uid,))
+                ]
+                topic, event = build(before + 1, manifest, refused)
                 db.execute(
                     "INSERT INTO events (event_id, topic, key, type, data, traceparent) VALUES (?, ?, ?, ?, ?, ?)",
                     (str(uuid4()), topic, study_uid, event.type_name(), event.model_dump_json(), _first(rows)),

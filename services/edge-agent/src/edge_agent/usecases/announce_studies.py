@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from edge_agent.model import QuietTimer
 from edge_agent.ports import StudyJournal
-from imaging_common.events import Event, ManifestEntry, StudyAvailable, StudyWithdrawn
+from imaging_common.events import Event, ManifestEntry, RejectedEntry, StudyAvailable, StudyWithdrawn
 
 POLL_SECONDS = 0.2
 
@@ -34,15 +34,20 @@ class Announcer:
         for study_uid in self._timer.quiet(self._journal.studies_to_announce(), now):
 
             def build(
-                announcement: int, manifest: list[ManifestEntry], study_uid: str = study_uid
+                announcement: int,
+                manifest: list[ManifestEntry],
+                rejected: list[RejectedEntry],
+                study_uid: str = study_uid,
             ) -> tuple[str, Event]:
-                return self._topic, _announcement(study_uid, announcement, manifest)
+                return self._topic, _announcement(study_uid, announcement, manifest, rejected)
 
             if await asyncio.to_thread(self._journal.announce, study_uid, build):
                 self._on_event()
 
 
-def _announcement(study_uid: str, announcement: int, manifest: list[ManifestEntry]) -> Event:
+def _announcement(
+    study_uid: str, announcement: int, manifest: list[ManifestEntry], rejected: list[RejectedEntry]
+) -> Event:
     """The statement about what the hospital has of a study; nothing is left only where the centre refused all."""
     if not manifest:
         return StudyWithdrawn(study_uid=study_uid, announcement=announcement, reason="every instance was rejected")
@@ -52,4 +57,5 @@ def _announcement(study_uid: str, announcement: int, manifest: list[ManifestEntr
         basis="quiet",
         instances=manifest,
         announced_at=datetime.now(UTC),
+        rejected=rejected,
     )

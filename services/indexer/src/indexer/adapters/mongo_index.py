@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from imaging_common.events import Event, HospitalRegistered, ManifestEntry
+from imaging_common.events import Event, HospitalRegistered, ManifestEntry, RejectedEntry
 from imaging_common.messaging.outbox import Outbox
 from indexer.errors import VersionTaken
 from indexer.model import Announcement, Document, Known, Tally
@@ -184,7 +184,8 @@ class MongoStudyUnit:
         if found is None:
             return None
         entries = tuple(ManifestEntry(sop_instance_uid=uid, sha256=digest) for uid, digest in found["entries"])
-        return Announcement(found["number"], found["basis"], entries)
+        rejected = tuple(RejectedEntry.model_validate(entry) for entry in found.get("rejected", []))
+        return Announcement(found["number"], found["basis"], entries, rejected)
 
     async def put_announcement(self, announcement: Announcement) -> None:
         document = {
@@ -192,6 +193,7 @@ class MongoStudyUnit:
             "number": announcement.number,
             "basis": announcement.basis,
             "entries": [[entry.sop_instance_uid, entry.sha256] for entry in announcement.entries],
+            "rejected": [entry.model_dump() for entry in announcement.rejected],
         }
         await self._replace("announcements", [document])
 

@@ -19,7 +19,7 @@ class AnnounceStudy:
     async def __call__(self, hospital: str, event: StudyAvailable) -> None:
         """Take what `hospital` says about its own study."""
         tier = await self._index.tier_of(hospital)
-        announcement = Announcement(event.announcement, event.basis, tuple(event.instances))
+        announcement = Announcement(event.announcement, event.basis, tuple(event.instances), tuple(event.rejected))
 
         async def work(unit: StudyUnit) -> None:
             known = await unit.announcement()

@@ -84,7 +84,12 @@ async def _complete(unit: StudyUnit, study: Document) -> None:
         study |= {"settled": settled, "settled_basis": "quiet" if settled else None}
         return
     announced = len({entry.sop_instance_uid for entry in announcement.entries})
-    study |= {"announced": True, "announced_count": announced, "announcement": announcement.number}
+    study |= {
+        "announced": True,
+        "announced_count": announced,
+        "announcement": announcement.number,
+        "rejected": [entry.model_dump() for entry in announcement.rejected],
+    }
     settled = False
     if study["instance_count"] + len(study["rejected"]) >= announced and study["quiet_due"] is None:
         arrived = await unit.arrived()
