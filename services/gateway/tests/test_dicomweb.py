@@ -357,6 +357,8 @@ async def test_files_come_back_as_they_were_received(world: World) -> None:
     )
     assert single.content == files[2]
     assert (await world.web.get("/studies/1.2.3", headers={"Accept": "image/jpeg"})).status_code == 406
+    transcoded = 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.50'
+    assert (await world.web.get("/studies/1.2.3", headers={"Accept": transcoded})).status_code == 406
 
 
 async def test_series_metadata_is_joined_with_usable_bulk_addresses(world: World) -> None:

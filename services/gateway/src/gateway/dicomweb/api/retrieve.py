@@ -39,10 +39,11 @@ def build_retrieve(services: Services) -> APIRouter:
         return list(chosen.values())
 
     async def files(request: Request, instances: AsyncIterator[InstanceDocument]) -> Response:
-        wanted = _file_range(request)
+        ranges = _file_ranges(request)
         first = await anext(instances, None)
         if first is None:
             raise HTTPException(404, NOT_FOUND)
+        wanted = _file_range(ranges, first.transfer_syntax_uid)
         chunks = _file_chunks(first)
         head = await anext(chunks)
         headers = {STORED_IN: first.location.bucket}
@@ -144,12 +145,19 @@ def build_retrieve(services: Services) -> APIRouter:
     return router
 
 
-def _file_range(request: Request) -> MediaRange:
+def _file_ranges(request: Request) -> list[MediaRange]:
+    ranges = [wanted for wanted in accepted(request) if wanted.takes(DICOM)]
+    if not ranges:
+        raise HTTPException(406, f"Files are {DICOM}, in multipart/related.")
+    return ranges
+
+
+def _file_range(ranges: list[MediaRange], stored: str) -> MediaRange:
     """How files are wanted; they are given as they were received, so a wish to have them transcoded is 406."""
-    for wanted in accepted(request):
-        if wanted.takes(DICOM):
+    for wanted in ranges:
+        if wanted.transfer_syntax in ("", "*", stored):
             return MediaRange(DICOM if wanted.type == DICOM else "", wanted.multipart, wanted.transfer_syntax)
-    raise HTTPException(406, f"Files are {DICOM}, in multipart/related.")
+    raise HTTPException(406, f"The files are stored as {stored} and are not transcoded; ask for transfer-syntax=*.")
 
 
 def _file_type(instance: InstanceDocument) -> str:
