@@ -21,6 +21,7 @@ from gateway.errors import ConsultRefused, ConsultUnavailable
 from gateway.web.render import Renderer, wants_fragment
 from imaging_common.errors import RetryableError
 from imaging_common.http.problems import problem
+from imaging_common.objects.ports import ObjectDamaged
 
 _log = structlog.get_logger(__name__)
 AWAY = "a part of the system is away; try again"
@@ -70,6 +71,11 @@ def _add_error_pages(app: FastAPI, renderer: Renderer) -> None:
     async def on_crash(request: Request, error: Exception) -> Response:
         logged: Response = await crashed(request, error)
         return answer(request, 500, "error.other", "") if _for_people(request) else logged
+
+    @app.exception_handler(ObjectDamaged)
+    async def on_damaged(request: Request, error: ObjectDamaged) -> Response:
+        _log.error("stored-object-damaged", text=str(error))
+        return answer(request, 500, "error.other", "the stored file is damaged and is not served; it was logged")
 
     @app.exception_handler(ConsultUnavailable)
     async def on_consult_away(request: Request, error: ConsultUnavailable) -> Response:
