@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 from peer import Orthanc
+from reader import Reader
 
 from imaging_native import ct
 from imaging_native.region import Region
@@ -58,14 +59,14 @@ def frame_urls(series: ct.Series, seed: int) -> list[str]:
     return [f"{root}/{ct.uid(seed, 'sop', n)}/frames/1" for n in range(1, len(series.files) + 1)]
 
 
-async def fetch_all_when_viewable(client: httpx.AsyncClient, urls: list[str]) -> None:
+async def fetch_all_when_viewable(reader: Reader, urls: list[str]) -> None:
     """Fetch every frame once, each as soon as it is there."""
 
     async def worker(mine: list[str]) -> None:
         for url in mine:
-            while (answer := await client.get(f"/dicomweb/{url}", headers=ANY_SYNTAX)).status_code != 200:
-                if answer.status_code != 404:
-                    answer.raise_for_status()
+            while (status := await reader.get(f"/dicomweb/{url}", ANY_SYNTAX)) != 200:
+                if status != 404:
+                    raise RuntimeError(f"a frame was answered with {status}")
                 await asyncio.sleep(0.1)
 
     async with asyncio.timeout(300):
@@ -90,9 +91,7 @@ async def per_second(ask: Callable[[int], Awaitable[None]], seconds: float) -> f
     return counter / (time.perf_counter() - started)
 
 
-async def measure_reading(
-    ours: httpx.AsyncClient, peer: httpx.AsyncClient, series: ct.Series, seed: int
-) -> dict[str, tuple[float, float]]:
+async def measure_reading(ours: Reader, peer: Reader, series: ct.Series, seed: int) -> dict[str, tuple[float, float]]:
     """Frames and series metadata per second, ours and the peer's in turn."""
     urls = frame_urls(series, seed)
     metadata = f"studies/{series.study_uid}/series/{series.series_uid}/metadata"
@@ -102,10 +101,12 @@ async def measure_reading(
         ("series-metadata", lambda n: metadata, JSON),
     ):
         figures = []
-        for client, root in ((ours, "/dicomweb/"), (peer, "/dicom-web/")):
+        for reader, root in ((ours, "/dicomweb/"), (peer, "/dicom-web/")):
 
-            async def ask(n: int, client: httpx.AsyncClient = client, root: str = root) -> None:
-                (await client.get(root + path_of(n), headers=headers)).raise_for_status()  # noqa: B023
+            async def ask(n: int, reader: Reader = reader, root: str = root) -> None:
+                status = await reader.get(root + path_of(n), headers)  # noqa: B023
+                if status != 200:
+                    raise RuntimeError(f"{name} was answered with {status}")  # noqa: B023
 
             await ask(0)
             figures.append(await per_second(ask, FRAME_ROUNDS_SECONDS))
@@ -113,13 +114,11 @@ async def measure_reading(
     return results
 
 
-async def measure_viewable(
-    client: httpx.AsyncClient, edge: dict[str, Any], associations: int, seed: int, work: Path
-) -> float:
+async def measure_viewable(reader: Reader, edge: dict[str, Any], associations: int, seed: int, work: Path) -> float:
     """Seconds from the first byte of a series sent to the last instance's frame fetched through the gateway."""
     series = await asyncio.to_thread(ct.write_series, work / str(seed), slices=SLICES, seed=seed)
     started = time.perf_counter()
-    viewing = asyncio.create_task(fetch_all_when_viewable(client, frame_urls(series, seed)))
+    viewing = asyncio.create_task(fetch_all_when_viewable(reader, frame_urls(series, seed)))
     await send(series, associations, edge["ae_title"], edge["dimse_port"])
     await viewing
     seconds = time.perf_counter() - started
@@ -158,7 +157,8 @@ async def main() -> None:
         async with Region() as region, Orthanc(work / "orthanc") as peer:
             edge = region.state["edges"]["community"]
             client = await portal_client(region.state, "doctor.community")
-            peer_client = httpx.AsyncClient(base_url=peer.url, timeout=60)
+            ours = Reader(region.portal, CONNECTIONS, {cookie.name: str(cookie.value) for cookie in client.cookies.jar})
+            theirs = Reader(peer.url, CONNECTIONS)
             last: tuple[ct.Series, int] | None = None
             for seed, associations in ((9001, 1), (9004, 4), (9032, 32)):
                 if last is not None:
@@ -170,16 +170,15 @@ async def main() -> None:
                 await until_stored(edge, series)
                 rows.append(row(f"acknowledged-{associations}", SLICES / our_seconds, SLICES / peer_seconds))
                 if associations > 1:
-                    viewable_seconds = await measure_viewable(client, edge, associations, seed + 500, work)
+                    viewable_seconds = await measure_viewable(ours, edge, associations, seed + 500, work)
                     rows.append(row(f"viewable-{associations}", SLICES / viewable_seconds, SLICES / peer_seconds))
                 print(f"{associations} associations done", flush=True)
             if await peer.count() != 3 * SLICES:
                 raise RuntimeError(f"Orthanc has {await peer.count()} instances, not {3 * SLICES}")
             assert last is not None
-            for figure, (ours, theirs) in (await measure_reading(client, peer_client, *last)).items():
-                rows.append(row(figure, ours, theirs))
+            for figure, rates in (await measure_reading(ours, theirs, *last)).items():
+                rows.append(row(figure, *rates))
             await client.aclose()
-            await peer_client.aclose()
     Path(__file__).with_name("results.json").write_text(json.dumps(rows, indent=2) + "\n")
     print(f"\n{'figure':18}{'ours':>10}{'Orthanc':>10}{'ratio':>8}{'aim':>6}  unit")
     for line in rows:
