@@ -36,10 +36,19 @@ class Reader:
 
     def _get(self, path: str, headers: Mapping[str, str]) -> int:
         connection = self._idle.get()
+        cookie = {"Cookie": self._cookie} if self._cookie else {}
         try:
-            connection.request("GET", path, headers={**headers, **({"Cookie": self._cookie} if self._cookie else {})})
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status
+            connection.request("GET", path, headers={**headers, **cookie})
+            return self._status(connection)
+        except (http.client.RemoteDisconnected, ConnectionError):  # it was idle for long, and the server closed it
+            connection.close()
+            connection.request("GET", path, headers={**headers, **cookie})
+            return self._status(connection)
         finally:
             self._idle.put(connection)
+
+    @staticmethod
+    def _status(connection: http.client.HTTPConnection) -> int:
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
