@@ -1,28 +1,15 @@
 """Writes the audit record (PS3.15 A.5): who did what to which study, allowed or not; durable before it is shown."""
 
 from datetime import UTC, datetime
-from typing import Literal
 from uuid import uuid4
 
 from imaging_common.events import AuditRecorded
+from imaging_common.events.people import AuditAction, AuditOutcome
 from imaging_common.messaging.ports import EventPublisher
 
 TOPIC = "audit-recorded"
-Action = Literal[
-    "search",
-    "view",
-    "store",
-    "sign-in",
-    "sign-out",
-    "apply",
-    "accept",
-    "draft",
-    "reject",
-    "issue",
-    "withdraw",
-    "acknowledge",
-]
-Outcome = Literal["success", "denied", "failed"]
+Action = AuditAction
+Outcome = AuditOutcome
 
 
 class AuditTrail:
@@ -68,11 +55,3 @@ class AuditTrail:
             at=datetime.now(UTC),
         )
         await self._publisher.publish(TOPIC, event, self._service, event_id=event.audit_id)
-
-
-async def record(
-    publisher: EventPublisher, service: str, *, action: Action, outcome: Outcome, user: str, **fields: str | None
-) -> None:
-    """Write one record without keeping an `AuditTrail`."""
-    known = {name: value for name, value in fields.items() if value is not None}
-    await AuditTrail(service, publisher).record(action=action, outcome=outcome, user=user, **known)  # type: ignore[arg-type]

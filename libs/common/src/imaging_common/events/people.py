@@ -8,6 +8,22 @@ from pydantic import Field
 from imaging_common.events.base import Event
 from imaging_common.ids import HospitalId, Uid
 
+AuditAction = Literal[
+    "search",
+    "view",
+    "store",
+    "sign-in",
+    "sign-out",
+    "apply",
+    "accept",
+    "draft",
+    "reject",
+    "issue",
+    "withdraw",
+    "acknowledge",
+]
+AuditOutcome = Literal["success", "denied", "failed"]
+
 
 class HospitalRegistered(Event):
     """A hospital of the region and its policy; the last one counts."""
@@ -62,21 +78,8 @@ class AuditRecorded(Event):
 
     audit_id: str = Field(description="Unique; the same record again has the same id.")
     service: str = Field(description="The service that saw it.")
-    action: Literal[
-        "search",
-        "view",
-        "store",
-        "sign-in",
-        "sign-out",
-        "apply",
-        "accept",
-        "draft",
-        "reject",
-        "issue",
-        "withdraw",
-        "acknowledge",
-    ] = Field(description="What was done.")
-    outcome: Literal["success", "denied", "failed"] = Field(description="Whether it happened.")
+    action: AuditAction = Field(description="What was done.")
+    outcome: AuditOutcome = Field(description="Whether it happened.")
     reason: str = Field(default="", description="Why it was denied or failed; the rule's name.")
     user: str = Field(description="User id, or the calling agent's principal.")
     hospital: str = Field(default="", description="The user's hospital.")
