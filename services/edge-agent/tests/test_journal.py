@@ -45,7 +45,7 @@ def test_arrival_is_new_once_and_a_duplicate_after(journal: Journal) -> None:
 
 def test_both_are_kept_when_the_same_uid_has_other_bytes(journal: Journal) -> None:
     journal.add([arrival(1), arrival(1, digest=99)])
-    assert [row["sha256"] for row in journal.rows("1.2")] == [f"{1:064x}", f"{99:064x}"]
+    assert [row["sha256"] for row in journal.states_of("1.2")] == [f"{1:064x}", f"{99:064x}"]
 
 
 def test_instance_moves_through_its_states(journal: Journal) -> None:
@@ -58,7 +58,7 @@ def test_instance_moves_through_its_states(journal: Journal) -> None:
     entries = [ManifestEntry(sop_instance_uid=i.sop_instance_uid, sha256=i.sha256) for i in (first, second, third)]
     assert journal.mark_stored("1.2", entries) == 2
     assert journal.mark_stored("1.2", entries) == 0
-    assert [row["state"] for row in journal.rows("1.2")] == ["stored", "stored", "rejected", "received"]
+    assert [row["state"] for row in journal.states_of("1.2")] == ["stored", "stored", "rejected", "received"]
     usage = journal.usage()
     assert (usage.backlog_instances, usage.held_bytes, usage.ring_bytes) == (1, 200, 200)
     assert journal.add([arrival(3)]) == [(Outcome.REJECTED, False)]
@@ -77,7 +77,7 @@ def test_receipt_is_taken_when_the_answer_to_the_batch_was_lost(journal: Journal
     assert journal.mark_stored("1.9", [entry]) == 0
     assert journal.mark_stored("1.2", [entry]) == 1
     journal.mark_sent([one.number])
-    assert journal.rows("1.2")[0]["state"] == "stored"
+    assert journal.states_of("1.2")[0]["state"] == "stored"
     assert journal.studies_to_send() == []
 
 
@@ -135,7 +135,7 @@ def test_journal_is_shared_by_processes_and_tells_what_is_held(tmp_path: Path) -
     second.add([arrival(2)])
     first.checkpoint()
     assert held == [100, 200]
-    assert len(first.rows("1.2")) == 2
+    assert len(first.states_of("1.2")) == 2
     first.count_refusal("full")
     second.count_refusal("full")
     assert first.refusals() == {"full": 2}

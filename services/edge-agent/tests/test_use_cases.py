@@ -76,7 +76,7 @@ class Bench:
         return entries
 
     def states(self, study: str = "1.2") -> list[str]:
-        return [row["state"] for row in self.journal.rows(study)]
+        return [row["state"] for row in self.journal.states_of(study)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
@@ -132,7 +132,7 @@ async def test_only_the_bad_instance_is_rejected_when_the_centre_names_it(bench:
     assert bench.states() == ["sent", "rejected", "sent"]
     await bench.until(lambda: (bench.folder.quarantined / f"{entries[1].sha256}.dcm").exists())
     assert not bench.folder.path(entries[1].sha256).exists()
-    assert bench.journal.rows("1.2")[1]["reason"] == "C000"
+    assert bench.journal.states_of("1.2")[1]["reason"] == "C000"
 
 
 async def test_only_the_bad_instance_is_rejected_when_the_centre_refuses_the_request(bench: Bench) -> None:
@@ -145,7 +145,7 @@ async def test_only_the_bad_instance_is_rejected_when_the_centre_refuses_the_req
     bench.arrive(1, 2, 3, 4)
     await bench.send_until(lambda: "received" not in bench.states())
     assert bench.states() == ["sent", "rejected", "sent", "sent"]
-    assert bench.journal.rows("1.2")[1]["reason"] == "http-400"
+    assert bench.journal.states_of("1.2")[1]["reason"] == "http-400"
 
 
 async def test_instance_is_sent_again_when_the_answer_does_not_mention_it(bench: Bench) -> None:
@@ -158,7 +158,7 @@ async def test_instance_is_rejected_when_its_file_is_damaged(bench: Bench) -> No
     entries = bench.arrive(1, 2)
     bench.folder.path(entries[0].sha256).write_bytes(b"short")
     await bench.send_until(lambda: bench.states() == ["rejected", "sent"])
-    assert bench.journal.rows("1.2")[0]["reason"] == "file-damaged"
+    assert bench.journal.states_of("1.2")[0]["reason"] == "file-damaged"
 
 
 async def test_studies_are_sent_side_by_side_within_the_bound(bench: Bench) -> None:

@@ -199,7 +199,7 @@ def policies() -> dict[str, dict[str, Any]]:
     read = ["GetObject", "ListBucket", "GetBucketLocation"]
     write = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts", "ListBucketMultipartUploads"]
     rules = {
-        "dicom-ingest": statement([*read, *write], ("staging",)),
+        "dicom-ingest": statement([*read, *write], BUCKETS),
         "object-writer": statement(["*"], BUCKETS),
         "indexer": statement(read, BUCKETS),
         "gateway": statement(read, BUCKETS),

@@ -78,10 +78,10 @@ def plan(
         for name, owner in _expand(spec["name"], hospitals, organisations):
             config = (("cleanup.policy", spec["cleanup_policy"]), ("retention.ms", str(spec["retention_ms"])))
             topics.append(Topic(name, spec["partitions"], config))
-            for producer in _principals(spec["producers"], owner, hospitals):
+            for producer in _principals(spec["producers"], owner, hospitals, organisations):
                 acls += [Acl(producer, "topic", name, operation) for operation in ("WRITE", "DESCRIBE")]
             for consumer in spec["consumers"]:
-                for principal in _principals([consumer], owner, hospitals):
+                for principal in _principals([consumer], owner, hospitals, organisations):
                     acls += [Acl(principal, "topic", name, operation) for operation in ("READ", "DESCRIBE")]
                     if consumer == "ehr":
                         continue
@@ -102,7 +102,7 @@ def _expand(template: str, hospitals: list[str], organisations: list[str]) -> li
     return [(template, "")]
 
 
-def _principals(names: list[str], owner: str, hospitals: list[str]) -> list[str]:
+def _principals(names: list[str], owner: str, hospitals: list[str], organisations: list[str]) -> list[str]:
     principals: list[str] = []
     for name in names:
         if name == "*":
@@ -110,7 +110,7 @@ def _principals(names: list[str], owner: str, hospitals: list[str]) -> list[str]
         elif name == "edge-agent":
             principals += [owner] if owner else [edge_principal(h) for h in hospitals]
         elif name == "ehr":
-            principals.append(owner)
+            principals += [owner] if owner else [ehr_principal(o) for o in organisations]
         else:
             principals.append(name)
     return principals

@@ -17,7 +17,7 @@ class JournalView(Protocol):
         """What lies in the spool."""
         ...
 
-    def rows(self, study_uid: str) -> list[dict[str, str]]:
+    def states_of(self, study_uid: str) -> list[dict[str, str]]:
         """A study's instances."""
         ...
 
@@ -59,6 +59,6 @@ def build_router(settings: Settings, journal: JournalView) -> APIRouter:
     @router.get("/journal")
     async def rows(study: Annotated[Uid, Query()]) -> list[dict[str, str]]:
         """Every instance of a study that was acknowledged: `sop_instance_uid`, `sha256`, `state`, `reason`."""
-        return journal.rows(study)
+        return journal.states_of(study)
 
     return router

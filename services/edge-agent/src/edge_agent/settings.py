@@ -1,6 +1,7 @@
 """Settings of the edge agent, from the environment with the prefix `EDGE_AGENT_`."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -41,6 +42,50 @@ class Settings(ServiceSettings):
     uploads: int = 4
     """Batches on their way at the same time."""
     uploads_per_study: int = 2
+    pacs_ae_title: str = ""
+    """The PACS's AE title; empty: the hospital has no PACS and its images lie in the centre."""
+    pacs_host: str = "127.0.0.1"
+    pacs_port: int = 104
+    pacs_dicomweb_url: str = ""
+    """The PACS's DICOMweb root (QIDO-RS, WADO-RS); empty: it has none, and C-FIND, C-GET or C-MOVE are used."""
+    pacs_retrieve: Literal["auto", "wado-rs", "c-get", "c-move"] = "auto"
+    """`auto`: WADO-RS where there is DICOMweb, else C-GET where the PACS accepts it, else C-MOVE."""
+    pacs_associations: int = 4
+    """Associations (or HTTP connections) that the agent opens to the PACS at most, for everything together."""
+    pacs_timeout_seconds: float = 20.0
+    """How long the PACS may stay silent within one operation."""
+    pacs_sweep_seconds: float = 60.0
+    """A whole sweep begins so long after the last one ended."""
+    pacs_find_limit: int = 200
+    """Matches that one query may give before it is cut into smaller ones."""
+    pacs_withdraw_sweeps: int = 3
+    """Successful sweeps without a study after which it counts as withdrawn."""
+    pacs_backfill_window: str = "00:00-24:00"
+    """Local time in which history is announced, `HH:MM-HH:MM`; studies of the last days are announced at any time."""
+    pacs_backfill_per_minute: float = 60.0
+    """Studies of the history that are announced per minute."""
+    pacs_recent_days: int = 7
+    """What was studied within these days is not history."""
+    pacs_headers_per_minute: float = 30.0
+    """Studies per minute whose headers are harvested although nobody looks (0: never)."""
+    move_ae_title: str = ""
+    """The AE title that a C-MOVE sends to; empty: `ae_title` with `_MV` behind it. The PACS must know it."""
+    move_port: int = 0
+    """The port that belongs to it; 0: C-MOVE is not used."""
+    retrieve_bytes_per_second: int = 0
+    """Limit on what leaves the hospital for retrievals; 0: none."""
+    retrieve_folder_bytes: int = 4 << 30
+    """Bytes of retrieved instances on their way through the agent."""
+    services_port: int = 0
+    """The port of everything but C-STORE: Query/Retrieve for workstations, worklist, storage commitment, instance
+    availability notices; 0: off."""
+    gateway_url: str = ""
+    """The gateway that workstations' questions go to."""
+    workstations: str = ""
+    """Workstations that may be sent to (C-MOVE), comma-separated `AE@host:port`."""
+    mllp_port: int = 0
+    """The port for HL7 v2 over MLLP (ORU^R01, ORM^O01); 0: off."""
+    mllp_host: str = "127.0.0.1"
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for a receiving process (secrets it does not need left out)."""

@@ -16,6 +16,7 @@ _ENTRIES = [
     for n in (1, 2, 3)
 ]
 _BATCH = hashlib.sha256("".join(entry.sha256 for entry in _ENTRIES).encode()).hexdigest()
+_RETRIEVAL = hashlib.sha256(b"retrieval").hexdigest()[:32]
 _PACK_KEY = f"community/{_STUDY}/{_SERIES}/{_BATCH}.json"
 
 
@@ -42,7 +43,6 @@ def _case(n: int, state: str, expert: str | None = None) -> dict[str, object]:
 EXAMPLES: tuple[e.Event, ...] = (
     e.StudyAvailable(study_uid=_STUDY, announcement=1, basis="quiet", instances=_ENTRIES, announced_at=_at(2)),
     e.StudyWithdrawn(study_uid=_STUDY, announcement=2, reason="sent to the wrong device"),
-    e.ReportAvailable(study_uid=_STUDY, report_id="R-2026-004711", version=1),
     e.EdgeHeartbeat(
         sequence=42,
         backlog_instances=3,
@@ -53,6 +53,47 @@ EXAMPLES: tuple[e.Event, ...] = (
         sent_at=_at(3),
     ),
     e.BatchStored(hospital="community", study_uid=_STUDY, instances=_ENTRIES),
+    e.RetrieveRequested(
+        retrieval_id=_RETRIEVAL,
+        study_uid=_STUDY,
+        priority=0,
+        deadline=_at(15),
+        series=[e.SeriesWanted(series_uid=_SERIES)],
+        first=_INSTANCES[:1],
+    ),
+    e.RetrieveCancelled(retrieval_id=_RETRIEVAL, study_uid=_STUDY),
+    e.RetrieveProgressed(
+        retrieval_id=_RETRIEVAL,
+        study_uid=_STUDY,
+        state="running",
+        instances_total=3,
+        instances_done=1,
+        bytes_done=526_000,
+        at=_at(11),
+    ),
+    e.RetrieveFailed(
+        retrieval_id=_RETRIEVAL,
+        study_uid=_STUDY,
+        reason="pacs-unreachable",
+        instances_done=1,
+        instances_missing=2,
+        at=_at(12),
+    ),
+    e.OrderPlaced(
+        order_id="O-20261124-0001",
+        revision=1,
+        accession="A20261124001",
+        patient_id="SYN-000001",
+        patient_name="Example^Synthetic=示例^合成",
+        birth_date="19700101",
+        sex="O",
+        modality="CT",
+        scheduled_at=_at(60),
+        procedure="CT chest",
+        body_part="CHEST",
+        study_uid=_STUDY,
+    ),
+    e.OrderCancelled(order_id="O-20261124-0001", revision=2),
     e.InstancesReceived(
         hospital="community",
         study_uid=_STUDY,
@@ -70,7 +111,12 @@ EXAMPLES: tuple[e.Event, ...] = (
         manifest_key=_PACK_KEY,
         instance_count=3,
     ),
-    e.InstancesEvicted(hospital="secondary", study_uid=_STUDY, sop_instance_uids=_INSTANCES[:2]),
+    e.InstancesEvicted(
+        hospital="secondary",
+        study_uid=_STUDY,
+        bucket="cache",
+        manifest_keys=[f"secondary/{_STUDY}/{_BATCH}.json"],
+    ),
     e.InstancesLocated(hospital="community", study_uid=_STUDY, manifest_key=_PACK_KEY, instances=_ENTRIES),
     e.StudyChanged(
         study_uid=_STUDY,
@@ -92,6 +138,25 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.StudyOpened(study_uid=_STUDY, holder="community", opened_at=_at(9)),
     e.StudyPinned(study_uid=_STUDY, holder="community", case_id="0f9b6d0c5b7e4a6b8d2f0a4c3e1d7b95"),
     e.StudyReleased(study_uid=_STUDY, holder="community", case_id="0f9b6d0c5b7e4a6b8d2f0a4c3e1d7b95"),
+    e.StudyDeletionRequested(
+        study_uid=_STUDY,
+        holder="community",
+        revision=1,
+        reason="113001",
+        user="operator.region",
+        purge_after=_at(30 * 24 * 60),
+    ),
+    e.StudyRestored(study_uid=_STUDY, holder="community", revision=2, user="operator.region"),
+    e.StudyHeld(study_uid=_STUDY, holder="community", revision=3, held=True, user="operator.region"),
+    e.ReportReceived(
+        hospital="community",
+        report_key=_RETRIEVAL,
+        sha256=_BATCH,
+        manifest_key=f"community/reports/{_RETRIEVAL}/{_BATCH}.json",
+        kind="hl7-oru",
+        received_at=_at(40),
+    ),
+    e.ReportMatched(hospital="community", report_key=_RETRIEVAL, study_uid=_STUDY, revision=1, user="operator.region"),
     e.HospitalRegistered(
         hospital="community",
         revision=1,

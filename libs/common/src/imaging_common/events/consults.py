@@ -28,6 +28,7 @@ class ConsultEvent(Event):
     expert: str | None = Field(default=None, description="User id of the expert, once there is one.")
     studies: list[StudyReference] = Field(description="The case's studies; access to them goes with the case.")
     urgency: str = Field(default="routine", description="routine, urgent or emergency.")
+    workstation: bool = Field(default=False, description="The case's images may go to the hospitals' workstations.")
     at: datetime = Field(description="When, UTC; never decides order.")
 
 

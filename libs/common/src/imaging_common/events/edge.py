@@ -23,7 +23,11 @@ class RejectedEntry(ManifestEntry):
 
 
 class StudyAvailable(Event):
-    """A hospital states which instances of a study it has. The hospital is the one the topic names."""
+    """A hospital states which instances of a study it has. The hospital is the one the topic names.
+
+    A study that came through the agent lists its instances; of a study in the hospital's own PACS the list lies in
+    the catalogue, because it can be long and holds attributes of the patient.
+    """
 
     study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
     announcement: int = Field(ge=1, description="Counts this hospital's announcements of this study.")
@@ -31,6 +35,9 @@ class StudyAvailable(Event):
     instances: list[ManifestEntry] = Field(description="Every instance acknowledged so far, in order of arrival.")
     announced_at: datetime = Field(description="When the agent announced it, UTC.")
     rejected: list[RejectedEntry] = Field(default=[], description="Instances the centre refused, not among the others.")
+    catalogue_key: str | None = Field(
+        default=None, description="Key in the bucket `cache` of what the PACS says of the study; None: not in a PACS."
+    )
 
 
 class StudyWithdrawn(Event):
@@ -41,12 +48,15 @@ class StudyWithdrawn(Event):
     reason: str = Field(description="Why, in a short phrase without personal data.")
 
 
-class ReportAvailable(Event):
-    """A hospital states that it has a report on a study."""
+class PacsState(Event):
+    """How the agent and its hospital's PACS get on."""
 
-    study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
-    report_id: str = Field(description="The hospital's filler report id.")
-    version: int = Field(ge=1, description="Counts the versions of this report.")
+    reachable: bool = Field(description="Whether the last call was answered.")
+    since: datetime = Field(description="Since when that is so, UTC.")
+    last_sweep_at: datetime | None = Field(default=None, description="When the last whole sweep ended, UTC.")
+    studies: int = Field(default=0, ge=0, description="Studies known in the PACS.")
+    backfill_done: bool = Field(default=False, description="Whether all years of history are announced.")
+    waiting: int = Field(default=0, ge=0, description="Studies known but not yet announced.")
 
 
 class EdgeHeartbeat(Event):
@@ -61,6 +71,7 @@ class EdgeHeartbeat(Event):
     spool_limit_bytes: int = Field(ge=0, description="The spool's bound in bytes.")
     agent_version: str = Field(description="Version of the agent's software.")
     sent_at: datetime = Field(description="By the agent's clock, UTC.")
+    pacs: PacsState | None = Field(default=None, description="None: the hospital has no PACS.")
 
 
 class BatchStored(Event):
@@ -69,3 +80,87 @@ class BatchStored(Event):
     hospital: HospitalId = Field(description="The hospital that sent them.")
     study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
     instances: list[ManifestEntry] = Field(description="The instances that the archive can give back byte for byte.")
+
+
+class SeriesWanted(Event):
+    """A series, or some of its instances."""
+
+    series_uid: Uid = Field(description="Series Instance UID (0020,000E).")
+    instances: list[Uid] = Field(default=[], description="SOP Instance UIDs (0008,0018); empty: all of them.")
+
+
+class RetrieveRequested(Event):
+    """The centre wants images from the hospital's PACS in the cache tier.
+
+    The same `retrieval_id` again with a higher `revision` changes what is wanted, first, or how urgently.
+    """
+
+    retrieval_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="Id of the retrieval, shared by all who want it.")
+    revision: int = Field(default=1, ge=1, description="Counts the requests of this retrieval; the highest counts.")
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
+    priority: int = Field(
+        ge=0, le=9, description="0 somebody looks, 2 a workstation moves, 5 prefetch, 9 migration; lower goes first."
+    )
+    deadline: datetime = Field(description="After this nobody waits any more, UTC.")
+    series: list[SeriesWanted] = Field(default=[], description="What is wanted; empty: the whole study.")
+    first: list[Uid] = Field(default=[], max_length=64, description="SOP Instance UIDs to be sent before all others.")
+
+
+class RetrieveCancelled(Event):
+    """Nobody wants this retrieval any more; what is on its way may still come."""
+
+    retrieval_id: str = Field(description="Id of the retrieval.")
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
+
+
+class RetrieveProgressed(Event):
+    """How far a retrieval is; at most twice a second, and once at its end."""
+
+    retrieval_id: str = Field(description="Id of the retrieval.")
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
+    state: Literal["queued", "running", "done", "cancelled"] = Field(description="Where it is.")
+    instances_total: int = Field(ge=0, description="Instances wanted.")
+    instances_done: int = Field(ge=0, description="Instances the centre has acknowledged.")
+    bytes_done: int = Field(ge=0, description="Bytes the centre has acknowledged.")
+    missing: list[Uid] = Field(default=[], max_length=64, description="Instances the PACS did not give, at the end.")
+    at: datetime = Field(description="By the agent's clock, UTC.")
+
+
+RetrieveReason = Literal["pacs-unreachable", "pacs-refused", "study-gone", "deadline", "disk-full", "centre-refused"]
+
+
+class RetrieveFailed(Event):
+    """A retrieval ended without all that was wanted; what came before stays."""
+
+    retrieval_id: str = Field(description="Id of the retrieval.")
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
+    reason: RetrieveReason = Field(description="Why.")
+    instances_done: int = Field(ge=0, description="Instances the centre has acknowledged.")
+    instances_missing: int = Field(ge=0, description="Instances that did not come.")
+    at: datetime = Field(description="By the agent's clock, UTC.")
+
+
+class OrderPlaced(Event):
+    """An imaging order for the hospital's modality worklist (PS3.4 K). Personal data: only on that hospital's topic."""
+
+    order_id: str = Field(pattern=r"^[0-9a-zA-Z-]{1,64}$", description="Id of the order; the same again replaces it.")
+    revision: int = Field(ge=1, description="Counts the statements about this order.")
+    accession: str = Field(max_length=16, description="Accession Number (0008,0050).")
+    patient_id: str = Field(max_length=64, description="Patient ID (0010,0020).")
+    patient_name: str = Field(max_length=194, description="Patient's Name (0010,0010), PN with component groups.")
+    birth_date: str = Field(default="", pattern=r"^(\d{8})?$", description="Patient's Birth Date (0010,0030), DA.")
+    sex: Literal["", "M", "F", "O"] = Field(default="", description="Patient's Sex (0010,0040).")
+    modality: str = Field(max_length=16, description="Modality (0008,0060) of the scheduled procedure step.")
+    station_ae_title: str = Field(default="", max_length=16, description="Scheduled Station AE Title (0040,0001).")
+    scheduled_at: datetime = Field(description="Start of the scheduled procedure step, in the hospital's local time.")
+    procedure: str = Field(default="", max_length=64, description="Requested Procedure Description (0032,1060).")
+    body_part: str = Field(default="", max_length=16, description="Body Part Examined (0018,0015).")
+    referring_physician: str = Field(default="", max_length=194, description="Referring Physician's Name (0008,0090).")
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D) that the modality is to use.")
+
+
+class OrderCancelled(Event):
+    """An order is taken back: it leaves the worklist."""
+
+    order_id: str = Field(description="Id of the order.")
+    revision: int = Field(ge=1, description="Counts the statements about this order.")

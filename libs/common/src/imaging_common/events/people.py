@@ -21,6 +21,14 @@ AuditAction = Literal[
     "issue",
     "withdraw",
     "acknowledge",
+    "retrieve",
+    "link",
+    "unlink",
+    "delete",
+    "restore",
+    "hold",
+    "order",
+    "report",
 ]
 AuditOutcome = Literal["success", "denied", "failed"]
 
@@ -35,23 +43,34 @@ class HospitalRegistered(Event):
     level: Literal["community", "secondary", "tertiary", "outside"] = Field(description="Level of the hospital.")
     tier: Literal["distributed", "central"] = Field(description="Where its images lie.")
     compression: Literal["htj2k", "keep"] = Field(default="htj2k", description="What archive packs do with pixels.")
+    cache_weight: float = Field(
+        default=1.0, gt=0, description="Its share of the cache tier's quota, against the other hospitals' weights."
+    )
+    retention_days: int = Field(
+        default=30, ge=1, description="Days in which a deletion in the central tier can be undone."
+    )
+    legal_hold: bool = Field(default=False, description="Nothing of this hospital is deleted while it holds.")
 
 
 class PatientLinked(Event):
-    """The EHR says that this patient of a hospital is this resident."""
+    """The EHR, or an operator, says that this patient of a hospital is this resident."""
 
     hospital: HospitalId = Field(description="Issuer of the patient id.")
     patient_id: str = Field(description="Patient ID (0010,0020) at that hospital.")
     resident_id: str = Field(description="The resident's id in the EHR.")
-    revision: int = Field(ge=1, description="Counts the statements about this patient.")
+    revision: int = Field(ge=1, description="Counts the statements of this source about this patient.")
+    source: Literal["ehr", "operator"] = Field(
+        default="ehr", description="Who says so; the EHR's word goes before an operator's, whenever it comes."
+    )
 
 
 class PatientUnlinked(Event):
-    """The EHR takes a link back."""
+    """A link is taken back by who made it."""
 
     hospital: HospitalId = Field(description="Issuer of the patient id.")
     patient_id: str = Field(description="Patient ID (0010,0020) at that hospital.")
-    revision: int = Field(ge=1, description="Counts the statements about this patient.")
+    revision: int = Field(ge=1, description="Counts the statements of this source about this patient.")
+    source: Literal["ehr", "operator"] = Field(default="ehr", description="Who says so.")
 
 
 class ResidentMerged(Event):

@@ -3,7 +3,8 @@
 Collections: `studies` (`_id` = `<holder>/<study>`), `series` (`_id` = `<holder>/<study>/<series>`), `instances`
 (`_id` = `<holder>/<study>/<sop>`), `instance_versions` and `conflicts` (`_id` = `<holder>/<study>/<sop>/<sha256>`),
 `announcements` (`_id` = `<holder>/<study>`), `manifests` (`_id` = `<bucket>/<key>`: what was indexed), `hospitals`
-(policies), `events` (the outbox), `meta` (epoch).
+(policies), `events` (the outbox), `meta` (epoch), `links` (`_id` = `<hospital>^<patient id>`), `merges` (`_id` =
+resident id), `reports` (`_id` = `<hospital>/<report key>`, newest version inside), `report_versions`.
 """
 
 from datetime import datetime
@@ -46,6 +47,7 @@ class StudyDocument(BaseModel):
     version: Version
     patient: Patient = Patient()
     resident_id: str | None = None
+    linked_by: Literal["", "ehr", "operator"] = ""
     study_date: str = ""
     study_time: str = ""
     study_id: str = ""
@@ -64,6 +66,19 @@ class StudyDocument(BaseModel):
     stored: bool = False
     rejected: list[dict[str, str]] = []
     conflicts: int = 0
+    online_count: int = 0
+    """Instances whose bytes lie in the centre now, in whatever bucket."""
+    header_count: int = 0
+    """Instances whose whole header is known."""
+    corrections: int = 0
+    withdrawn: bool = False
+    """The holder no longer has it; it is not listed."""
+    deleted: bool = False
+    purge_after: datetime | None = None
+    held: bool = False
+    report_count: int = 0
+    announced_at: datetime | None = None
+    """When the holder last said what it has."""
     updated_at: datetime
 
 
@@ -85,6 +100,8 @@ class SeriesDocument(BaseModel):
     series_time: str = ""
     instance_count: int = 0
     stored_count: int = 0
+    online_count: int = 0
+    header_count: int = 0
     study_key: str = ""
     """`<holder>/<study>`: the `_id` of its study."""
 
@@ -107,7 +124,7 @@ class Location(BaseModel):
     signed: bool = False
 
 
-class InstanceDocument(BaseModel):
+class ListedInstance(BaseModel):
     """One instance at one holder. `header` is its DICOM JSON (PS3.18 F) as UTF-8 bytes, ready to be joined."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -120,10 +137,15 @@ class InstanceDocument(BaseModel):
     holder: str
     instance_number: int | None = None
     transfer_syntax_uid: str
-    sha256: str
+    """Empty where the PACS does not say and no byte has come yet."""
+    sha256: str | None
+    """None: no byte of it ever came to the centre."""
     pixel_sha256: str | None = None
-    location: Location
+    location: Location | None
+    """None: its bytes lie at the holder only."""
     header: bytes = b""
+    header_full: bool = True
+    """False: the header holds only what the PACS's C-FIND gave."""
     study_key: str = ""
     """`<holder>/<study>`: the `_id` of its study."""
     series_key: str = ""
@@ -131,6 +153,13 @@ class InstanceDocument(BaseModel):
     digests: list[str] = []
     """Every SHA-256 under which this UID arrived: the served one, corrected ones, conflicting ones."""
     has_edge: bool = True
+
+
+class InstanceDocument(ListedInstance):
+    """An instance whose bytes lie in the centre."""
+
+    sha256: str
+    location: Location
 
     @classmethod
     def from_mongo(cls, document: dict[str, Any]) -> "InstanceDocument":

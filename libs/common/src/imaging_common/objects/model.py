@@ -1,10 +1,11 @@
 """How instances lie in MinIO: a data object and a manifest beside it, the same form for a staged batch and a pack.
 
 Staged batch: bucket `staging`, `<hospital>/<study>/<batch_id>.batch`: the Part 10 files as received, one after the
-other. Archive pack: bucket `archive`, `<hospital>/<study>/<series>/<pack_id>.pack`: per instance either the file as
-received (`original`) or `head ‖ HTJ2K frames ‖ tail` (`htj2k`), from which the file is rebuilt byte for byte. The
-manifest is the key with `.json` in place of the ending, zstd-compressed JSON; it is written after the data, so a
-manifest proves its data.
+other. Cached batch: the same in bucket `cache`, copies of what a hospital's PACS keeps; its id is made from the
+retrieval's id, too, so that a key never comes back after an eviction. Archive pack: bucket `archive`,
+`<hospital>/<study>/<series>/<pack_id>.pack`: per instance either the file as received (`original`) or
+`head ‖ HTJ2K frames ‖ tail` (`htj2k`), from which the file is rebuilt byte for byte. The manifest is the key with
+`.json` in place of the ending, zstd-compressed JSON; it is written after the data, so a manifest proves its data.
 """
 
 import hashlib
@@ -69,6 +70,8 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: Literal["batch", "pack"]
+    bucket: Literal["staging", "cache", "archive"] | None = None
+    """Where it lies; None in manifests older than the cache tier: staging for a batch, archive for a pack."""
     hospital: HospitalId
     study_uid: Uid
     id: Sha256
@@ -78,6 +81,11 @@ class Manifest(BaseModel):
     traceparent: str | None = None
     replaces: list[str] = Field(default=[])
     """Pack only: manifest keys of older packs of the series that this one takes the place of."""
+
+    @property
+    def lies_in(self) -> Literal["staging", "cache", "archive"]:
+        """The bucket of its data and itself."""
+        return self.bucket or ("staging" if self.kind == "batch" else "archive")
 
 
 def collection_id(digests: list[str]) -> str:

@@ -1,20 +1,11 @@
-"""The spool's journal: one SQLite file (WAL, synchronous FULL) that the agent's processes share.
+"""The spool's journal: which instances were acknowledged, and how far each is on its way to the centre."""
 
-Writers take turns by a lock file, because SQLite's own waiting sleeps and is unfair. Only the main process copies the
-log back into the file (`checkpoint`), so that a receiving process never does it before an acknowledgement.
-"""
-
-import fcntl
-import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.resources import files
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
 
+from edge_agent.adapters.database import Database, put_event
 from edge_agent.model import Arrival, Outcome, SpooledInstance, State, Usage
 from edge_agent.ports import BuildAnnouncement, OutgoingEvent
 from imaging_common.events import EVENT_TYPES, ManifestEntry, RejectedEntry
@@ -23,79 +14,36 @@ _NEXT_IN_RING = "SELECT coalesce(max(stored_order), 0) + 1 FROM instances WHERE 
 _INSTANCE = "number, study_uid, sop_instance_uid, sha256, length, traceparent"
 
 
-class Journal:
-    """Two connections of one process: one reads, one writes.
+class Journal(Database):
+    """`StudyJournal` in SQLite.
 
     Parameters
     ----------
-    path
-        The SQLite file; the folder must exist.
     on_commit
         Called with the bytes that nothing may delete, within each writing transaction's turn.
     """
 
     def __init__(self, path: Path, on_commit: Callable[[int], None] = lambda _: None) -> None:
-        self._turn = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        super().__init__(path)
         self._on_commit = on_commit
-        self._writing, self._reading = threading.Lock(), threading.Lock()
-        self._write = self._connect(path)
-        self._read = self._connect(path)
-        with self._alone():
-            self._write.executescript(files("edge_agent.adapters").joinpath("schema.sql").read_text())
+        self._held = 0
+        self.create("schema.sql")
 
-    @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        return connection
+    def before_commit(self, db: sqlite3.Connection) -> None:
+        """See `Database`."""
+        self._held = _usage(db).held_bytes
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._write.close()
-        self._read.close()
-        os.close(self._turn)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with self._writing:
-            fcntl.flock(self._turn, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._turn, fcntl.LOCK_UN)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._alone():
-            self._write.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._write
-                held = _usage(self._write).held_bytes
-                self._write.execute("COMMIT")
-            except BaseException:
-                if self._write.in_transaction:
-                    self._write.execute("ROLLBACK")
-                raise
-            self._on_commit(held)
-
-    def _rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        with self._reading:
-            return self._read.execute(query, values).fetchall()
+    def after_commit(self) -> None:
+        """See `Database`."""
+        self._on_commit(self._held)
 
     def _instances(self, query: str, values: Sequence[object]) -> list[SpooledInstance]:
-        return [SpooledInstance(*row) for row in self._rows(query, values)]  # type: ignore[arg-type]
-
-    def checkpoint(self) -> None:
-        """Copy what is committed from the log into the file; waits for nobody."""
-        with self._writing:
-            self._write.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        return [SpooledInstance(*row) for row in self.rows(query, values)]  # type: ignore[arg-type]
 
     def add(self, arrivals: Sequence[Arrival]) -> list[tuple[Outcome, bool]]:
         """Write arrivals in one transaction; for each its outcome, and whether its file belongs in the spool."""
         now = time.time()
-        with self._transaction() as db:
+        with self.transaction() as db:
             return [self._add(db, arrival, now) for arrival in arrivals]
 
     @staticmethod
@@ -115,7 +63,7 @@ class Journal:
 
     def count_refusal(self, reason: str) -> None:
         """Count an instance that was refused before it was acknowledged."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute(
                 "INSERT INTO refusals VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1",
                 (reason,),
@@ -123,12 +71,12 @@ class Journal:
 
     def refusals(self) -> dict[str, int]:
         """Refused instances by reason."""
-        return dict(self._rows("SELECT reason, count FROM refusals"))  # type: ignore[arg-type]
+        return dict(self.rows("SELECT reason, count FROM refusals"))  # type: ignore[arg-type]
 
     def studies_to_send(self) -> list[tuple[str, bool]]:
         """See `StudyJournal`."""
         query = "SELECT study_uid, NOT sent FROM studies WHERE waiting > 0 ORDER BY rowid"
-        return [(str(study), bool(first)) for study, first in self._rows(query)]
+        return [(str(study), bool(first)) for study, first in self.rows(query)]
 
     def to_send(self, study_uid: str, limit: int) -> list[SpooledInstance]:
         """See `StudyJournal`."""
@@ -137,7 +85,7 @@ class Journal:
 
     def mark_sent(self, numbers: Iterable[int]) -> None:
         """See `StudyJournal`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany(
                 "UPDATE instances SET state = 'sent' WHERE number = ? AND state = 'received'",
                 [(number,) for number in numbers],
@@ -145,7 +93,7 @@ class Journal:
 
     def mark_rejected(self, reasons: Mapping[int, str]) -> None:
         """See `StudyJournal`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany(
                 "UPDATE instances SET state = 'rejected', reason = ? WHERE number = ? AND state = 'received'",
                 [(reason, number) for number, reason in reasons.items()],
@@ -153,7 +101,7 @@ class Journal:
 
     def mark_stored(self, study_uid: str, entries: Sequence[ManifestEntry]) -> int:
         """See `StudyJournal`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             (order,) = db.execute(_NEXT_IN_RING).fetchone()
             changed = db.executemany(
                 "UPDATE instances SET state = 'stored', stored_order = ? WHERE sop_instance_uid = ? AND sha256 = ?"
@@ -165,11 +113,11 @@ class Journal:
     def studies_to_announce(self) -> dict[str, int]:
         """See `StudyJournal`."""
         query = "SELECT study_uid, last_change FROM studies WHERE last_change > announced_change"
-        return dict(self._rows(query))  # type: ignore[arg-type]
+        return dict(self.rows(query))  # type: ignore[arg-type]
 
     def announce(self, study_uid: str, build: BuildAnnouncement) -> bool:
         """See `StudyJournal`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             rows = db.execute(
                 "SELECT sop_instance_uid, sha256, traceparent FROM instances"
                 " WHERE study_uid = ? AND state != 'rejected' ORDER BY number",
@@ -193,10 +141,7 @@ class Journal:
                     for uid, digest, reason in db.execute(query, (study_uid,))
                 ]
                 topic, event = build(before + 1, manifest, refused)
-                db.execute(
-                    "INSERT INTO events (event_id, topic, key, type, data, traceparent) VALUES (?, ?, ?, ?, ?, ?)",
-                    (str(uuid4()), topic, study_uid, event.type_name(), event.model_dump_json(), _first(rows)),
-                )
+                put_event(db, topic, study_uid, event, _first(rows))
             return worth_saying
 
     def next_events(self, limit: int) -> list[OutgoingEvent]:
@@ -207,22 +152,22 @@ class Journal:
         )
         return [
             OutgoingEvent(number, event_id, topic, key, EVENT_TYPES[kind].model_validate_json(data), trace)  # type: ignore[arg-type,index]
-            for number, event_id, topic, key, kind, data, trace in self._rows(query, (limit,))
+            for number, event_id, topic, key, kind, data, trace in self.rows(query, (limit,))
         ]
 
     def mark_published(self, number: int) -> None:
         """See `OutgoingEvents`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("DELETE FROM events WHERE number = ?", (number,))
 
     def set_aside(self, number: int, reason: str) -> None:
         """See `OutgoingEvents`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("UPDATE events SET problem = ? WHERE number = ?", (reason, number))
 
     def events_set_aside(self) -> int:
         """How many events can never be published."""
-        return int(str(self._rows("SELECT count(*) FROM events WHERE problem IS NOT NULL")[0][0]))
+        return int(str(self.rows("SELECT count(*) FROM events WHERE problem IS NOT NULL")[0][0]))
 
     def usage(self) -> Usage:
         """See `StudyJournal`."""
@@ -239,19 +184,19 @@ class Journal:
 
     def mark_removed(self, numbers: Iterable[int]) -> None:
         """See `StudyJournal`."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany("UPDATE instances SET on_disk = 0 WHERE number = ?", [(number,) for number in numbers])
 
     def on_disk(self) -> dict[str, tuple[SpooledInstance, State]]:
         """Every instance that should have a file, by SHA-256."""
-        rows = self._rows(f"SELECT {_INSTANCE}, state FROM instances WHERE on_disk = 1")  # noqa: S608
+        rows = self.rows(f"SELECT {_INSTANCE}, state FROM instances WHERE on_disk = 1")  # noqa: S608
         return {str(row[3]): (SpooledInstance(*row[:-1]), State(str(row[-1]))) for row in rows}  # type: ignore[arg-type]
 
-    def rows(self, study_uid: str) -> list[dict[str, str]]:
+    def states_of(self, study_uid: str) -> list[dict[str, str]]:
         """What the journal says of a study's instances, in order of arrival."""
         query = "SELECT sop_instance_uid, sha256, state, reason FROM instances WHERE study_uid = ? ORDER BY number"
         names = ("sop_instance_uid", "sha256", "state", "reason")
-        return [dict(zip(names, map(str, row), strict=True)) for row in self._rows(query, (study_uid,))]
+        return [dict(zip(names, map(str, row), strict=True)) for row in self.rows(query, (study_uid,))]
 
 
 def _usage(db: sqlite3.Connection) -> Usage:
