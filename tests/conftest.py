@@ -26,6 +26,6 @@ async def servers() -> AsyncIterator[Region]:
 
 @pytest.fixture(scope="session")
 async def region(otlp: OtlpReceiver) -> AsyncIterator[Region]:
-    """A whole region with two hospitals and two copies of the gateway, whose spans go to `otlp`."""
+    """A whole region with four hospitals and two copies of the gateway, whose spans go to `otlp`."""
     async with Region(gateways=2, otlp_endpoint=otlp.endpoint) as region:
         yield region

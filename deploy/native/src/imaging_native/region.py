@@ -1,4 +1,4 @@
-"""A region with two hospitals as local processes: servers, services, their users and addresses."""
+"""A region with four hospitals as local processes: servers, services, their users and addresses."""
 
 import asyncio
 import json
@@ -19,6 +19,7 @@ from imaging_native import topics
 from imaging_native.fetch import Installed, cache_folder, fetch_all
 from imaging_native.guard import guard
 from imaging_native.keycloak import Keycloak
+from imaging_native.pacs import DcmqrscpPacs, OrthancPacs
 from imaging_native.ports import free_port
 from imaging_native.process import CENTRE_NICENESS, LocalProcess, http_ready
 from imaging_native.servers import DATABASES, Kafka, MinioServer, MongoDb, kafka_principals
@@ -26,11 +27,17 @@ from imaging_native.servers import DATABASES, Kafka, MinioServer, MongoDb, kafka
 HOSPITALS: dict[str, dict[str, str]] = {
     "community": {"name_zh": "塘桥社区卫生服务中心", "name_en": "Tangqiao Community Hospital", "level": "community"},
     "secondary": {"name_zh": "第一人民医院", "name_en": "First People's Hospital", "level": "secondary"},
+    "tertiary": {"name_zh": "市中心医院", "name_en": "City Central Hospital", "level": "tertiary"},
+    "tcm": {"name_zh": "中医医院", "name_en": "Hospital of Traditional Chinese Medicine", "level": "secondary"},
 }
+PACS_HOSPITALS: dict[str, type[OrthancPacs] | type[DcmqrscpPacs]] = {"tertiary": OrthancPacs, "tcm": DcmqrscpPacs}
+"""The hospitals whose images stay in their own PACS (distributed tier): one with DICOMweb, one without."""
 ORGANISATION = "residents"
 USERS: dict[str, tuple[str, str, list[str]]] = {
     "doctor.community": ("DOCTOR_PASSWORD", "community", ["doctor"]),
     "expert.secondary": ("EXPERT_PASSWORD", "secondary", ["doctor", "expert"]),
+    "doctor.tertiary": ("DOCTOR_TERTIARY_PASSWORD", "tertiary", ["doctor", "expert"]),
+    "doctor.tcm": ("DOCTOR_TCM_PASSWORD", "tcm", ["doctor"]),
     "auditor.region": ("AUDITOR_PASSWORD", "", ["auditor"]),
     "operator.region": ("OPERATOR_PASSWORD", "", ["region-operator"]),
 }
@@ -38,6 +45,8 @@ EDGES = [f"edge-agent-{hospital}" for hospital in HOSPITALS]
 ALL_SERVICES = [*topics.SERVICES, *EDGES]
 DEMO_QUIET_SECONDS = "2"
 """Short, so that the story does not wait for a study to be called settled."""
+DEMO_SWEEP_SECONDS = "3"
+WORKSTATION_AE_TITLE = "WORKSTATION"
 DEMO_SEAL_SECONDS = "6"
 """Long enough for the story to see frames from staging before the pack is made."""
 
@@ -66,8 +75,19 @@ class Region:
         self.keycloak = Keycloak(installed.keycloak, self.folder)
         self._ports = {name: free_port() for name in ALL_SERVICES}
         self._dimse_ports = {hospital: free_port() for hospital in HOSPITALS}
+        self._services_ports = {hospital: free_port() for hospital in HOSPITALS}
+        self._mllp_ports = {hospital: free_port() for hospital in HOSPITALS}
+        self._move_ports = {hospital: free_port() for hospital in PACS_HOSPITALS}
+        self._workstation_port = free_port()
+        self.pacs = {
+            hospital: make(hospital, self.folder, self._peers_of(hospital))
+            for hospital, make in PACS_HOSPITALS.items()
+            if f"edge-agent-{hospital}" in self._service_names
+        }
         self._secrets = {f"edge-{hospital}": secrets.token_urlsafe(24) for hospital in HOSPITALS}
-        self._secrets |= {name: secrets.token_urlsafe(32) for name in ("portal", "consult-service", "session")}
+        self._secrets |= {
+            name: secrets.token_urlsafe(32) for name in ("portal", "consult-service", "ehr-residents", "session")
+        }
         self._user_passwords = {user: secrets.token_urlsafe(9) for user in USERS}
         self._second_gateways = [free_port() for _ in range(gateways - 1)]
         self.processes: dict[str, LocalProcess] = {}
@@ -115,9 +135,17 @@ class Region:
                     "http": self.url(f"edge-agent-{hospital}"),
                     "client_id": f"edge-{hospital}",
                     "client_secret": self._secrets[f"edge-{hospital}"],
+                    "services_port": self._services_ports[hospital],
+                    "mllp_port": self._mllp_ports[hospital],
                 }
                 for hospital in HOSPITALS
             },
+            "pacs": {
+                hospital: {"ae_title": pacs.ae_title, "dimse_port": pacs.port, "dicomweb": pacs.dicomweb_url}
+                for hospital, pacs in self.pacs.items()
+            },
+            "workstation": {"ae_title": WORKSTATION_AE_TITLE, "port": self._workstation_port},
+            "ehr": {"client_id": "ehr-residents", "client_secret": self._secrets["ehr-residents"]},
             "ingest": self.url("dicom-ingest"),
             "consult": self.url("consult"),
             "audit": self.url("audit"),
@@ -146,6 +174,10 @@ class Region:
         if self._with_keycloak:
             servers.append(self.keycloak.process)
             starts.append(self.keycloak.start(self._realm_variables()))
+        for pacs in self.pacs.values():
+            pacs.prepare()
+            servers.append(pacs.process)
+            starts.append(pacs.process.start())
         self.processes |= {process.name: process for process in servers}
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
@@ -171,7 +203,7 @@ class Region:
     async def _stop(self) -> None:
         for client in self._clients:
             await client.close()
-        servers = {"kafka", "mongodb", "minio", "keycloak"}
+        servers = {"kafka", "mongodb", "minio", "keycloak", *(pacs.process.name for pacs in self.pacs.values())}
         services = [process for name, process in self.processes.items() if name not in servers]
         await asyncio.gather(*(process.stop() for process in services), return_exceptions=True)
         rest = [process for name, process in self.processes.items() if name in servers]
@@ -243,8 +275,16 @@ class Region:
                 "ingest_url": self.url("dicom-ingest"),
                 "oidc_client_id": f"edge-{hospital}",
                 "oidc_client_secret": self._secrets[f"edge-{hospital}"],
+                "services_port": str(self._services_ports[hospital]),
+                "workstations": f"{WORKSTATION_AE_TITLE}@127.0.0.1:{self._workstation_port}",
+                "gateway_url": self.portal,
+                "mllp_port": str(self._mllp_ports[hospital]),
+                **self._own_pacs(hospital),
             }
-        hospitals = [{"hospital": h, "tier": "central", **names} for h, names in HOSPITALS.items()]
+        hospitals = [
+            {"hospital": h, "tier": "distributed" if h in PACS_HOSPITALS else "central", **names}
+            for h, names in HOSPITALS.items()
+        ]
         return {
             "object-writer": {"seal_quiet_seconds": DEMO_SEAL_SECONDS},
             "indexer": {"quiet_seconds": DEMO_QUIET_SECONDS},
@@ -260,9 +300,31 @@ class Region:
             "notification": {"organisations": json.dumps([{"id": ORGANISATION, "hospitals": list(HOSPITALS)}])},
         }.get(service, {})
 
+    def _own_pacs(self, hospital: str) -> dict[str, str]:
+        """Settings of an edge agent about its hospital's PACS."""
+        pacs = self.pacs.get(hospital)
+        if pacs is None:
+            return {}
+        return {
+            "receivers": "1",
+            "pacs_ae_title": pacs.ae_title,
+            "pacs_port": str(pacs.port),
+            "pacs_dicomweb_url": pacs.dicomweb_url,
+            "pacs_sweep_seconds": DEMO_SWEEP_SECONDS,
+            "pacs_backfill_per_minute": "6000",
+            "pacs_headers_per_minute": "6000",
+            "move_port": str(self._move_ports[hospital]),
+        }
+
+    def _peers_of(self, hospital: str) -> dict[str, int]:
+        """Where a hospital's PACS may send to: its edge agent, for retrievals and for a forward rule."""
+        ae_title = hospital.upper()
+        return {ae_title: self._dimse_ports[hospital], f"{ae_title}_MV": self._move_ports[hospital]}
+
     def _realm_variables(self) -> dict[str, str]:
         variables = {variable: self._user_passwords[user] for user, (variable, _, _) in USERS.items()}
         variables |= {"PORTAL_URL": self.portal, "PORTAL_CLIENT_SECRET": self._secrets["portal"]}
+        variables["EHR_RESIDENTS_CLIENT_SECRET"] = self._secrets["ehr-residents"]
         variables["CONSULT_SERVICE_CLIENT_SECRET"] = self._secrets["consult-service"]
         for hospital in HOSPITALS:
             variables[f"EDGE_{hospital.upper()}_CLIENT_SECRET"] = self._secrets[f"edge-{hospital}"]

@@ -158,3 +158,16 @@ class QuietTimer:
             elif now - seen[1] >= self.quiet_seconds:
                 found.append(study)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class PacsInstance:
+    """An instance that the hospital's PACS lists."""
+
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str = ""
+    instance_number: int | None = None
+    transfer_syntax_uid: str | None = None
+    """Where the PACS says it (0008,3002)."""

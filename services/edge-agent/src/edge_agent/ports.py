@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edge_agent.model import SpooledInstance, Usage
+from edge_agent.model import PacsInstance, SpooledInstance, Usage
 from imaging_common.events import Event, ManifestEntry, RejectedEntry
 
 
@@ -122,4 +122,28 @@ class SpoolFiles(Protocol):
 
     def remove(self, instances: Sequence[SpooledInstance]) -> None:
         """Delete files."""
+        ...
+
+
+class PacsContents(Protocol):
+    """What is known of the PACS without asking it. Blocking."""
+
+    def instances(self, study_uid: str) -> list[PacsInstance]:
+        """The instances of a study as it was last announced, in order of series and instance number; empty: unknown."""
+        ...
+
+    def studies(self) -> list[str]:
+        """Every study that is known and not withdrawn, newest Study Date first."""
+        ...
+
+
+class PacsHealth(Protocol):
+    """Whether the PACS answers; the watcher and the retrievals both tell it."""
+
+    def answered(self) -> None:
+        """A call was answered."""
+        ...
+
+    def failed(self, reason: str) -> None:
+        """A call was not answered, or refused."""
         ...
