@@ -2,7 +2,7 @@
 
 The ledger: what a sender got 0x0000 for is in the edge agent's journal, is indexed exactly once and is given back with
 the SHA-256 it came with. `python -m imaging_native.faults [--seed N] [--slices N] [--only NAME …]` prints the seed and
-a line per kill, and exits non-zero on any loss.
+a line per kill, and exits non-zero on any loss. Then the faults of the distributed tier, `faults_pacs`.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import pydicom
 from pydicom.filebase import DicomBytesIO
 
 from imaging_native import ct
+from imaging_native.faults_pacs import SCENARIOS, play_pacs_faults
 from imaging_native.region import Region
 from imaging_native.session import portal_client
 from imaging_native.story.images import parts, until
@@ -123,34 +124,46 @@ async def play_fault(region: Region, victim: str, seed: int, slices: int, moment
     return Entry(victim, len(acknowledged), len(indexed), same, time.monotonic() - started)
 
 
-async def play(seed: int, slices: int, victims: tuple[str, ...]) -> int:
-    """Run all faults; the number of instances lost."""
+async def play(seed: int, slices: int, names: list[str]) -> int:
+    """Run the faults named; how many instances were lost and scenarios failed."""
     chance = random.Random(seed)  # noqa: S311
     print(f"SEED={seed}", flush=True)
     lost = 0
+    victims = [name for name in names if name in VICTIMS]
     with tempfile.TemporaryDirectory(prefix="region-faults-") as work:
-        async with Region() as region:
-            for number, victim in enumerate(victims):
-                moment = chance.uniform(0.1, 0.7)
-                entry = await play_fault(region, victim, seed * 100 + number, slices, moment, Path(work))
-                lost += entry.lost
-                print(
-                    f"{victim:22} SIGKILL at {moment:4.0%}  acknowledged {entry.acknowledged}  indexed {entry.indexed}"
-                    f"  given back {entry.given_back}  lost {entry.lost}  {entry.seconds:.1f} s",
-                    flush=True,
-                )
+        if victims:
+            lost += await play_kills(victims, chance, seed, slices, Path(work))
+        if scenarios := [name for name in names if name in SCENARIOS]:
+            lost += await play_pacs_faults(chance, scenarios, Path(work))
+    return lost
+
+
+async def play_kills(victims: list[str], chance: random.Random, seed: int, slices: int, work: Path) -> int:
+    """Kill each victim once; the number of instances lost."""
+    lost = 0
+    async with Region() as region:
+        for number, victim in enumerate(victims):
+            moment = chance.uniform(0.1, 0.7)
+            entry = await play_fault(region, victim, seed * 100 + number, slices, moment, work)
+            lost += entry.lost
+            print(
+                f"{victim:22} SIGKILL at {moment:4.0%}  acknowledged {entry.acknowledged}  indexed {entry.indexed}"
+                f"  given back {entry.given_back}  lost {entry.lost}  {entry.seconds:.1f} s",
+                flush=True,
+            )
     return lost
 
 
 def main() -> int:
     """The command line."""
+    everything = [*VICTIMS, *SCENARIOS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--slices", type=int, default=600)
-    parser.add_argument("--only", nargs="*", default=VICTIMS, choices=VICTIMS)
+    parser.add_argument("--only", nargs="*", default=everything, choices=everything)
     arguments = parser.parse_args()
-    lost = asyncio.run(play(arguments.seed, arguments.slices, tuple(arguments.only)))
-    print("FAULTS PASS" if lost == 0 else f"FAULTS FAIL {lost} lost", flush=True)
+    lost = asyncio.run(play(arguments.seed, arguments.slices, arguments.only))
+    print("FAULTS PASS" if lost == 0 else f"FAULTS FAIL {lost} lost or failed", flush=True)
     return int(lost > 0)
 
 

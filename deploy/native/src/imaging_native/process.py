@@ -47,6 +47,8 @@ class LocalProcess:
         self.name = name
         self.log_path = folder / f"{name}.log"
         self._command = list(command)
+        self.extra_arguments: list[str] = []
+        """Added at the next start: for servers that are to misbehave."""
         self._env = dict(env)
         self._folder = folder
         self._ready = ready
@@ -62,7 +64,7 @@ class LocalProcess:
         """Start without waiting."""
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
-                self._command,
+                [*self._command, *self.extra_arguments],
                 env={**os.environ, **self._env},
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
@@ -122,6 +124,14 @@ class LocalProcess:
         """SIGKILL to the whole group, at once."""
         if self._popen is not None:
             self._end()
+
+    def freeze(self) -> None:
+        """SIGSTOP to the whole group: it keeps its connections and says nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT to the whole group."""
+        self._signal(signal.SIGCONT)
 
     def _end(self) -> None:
         assert self._popen is not None

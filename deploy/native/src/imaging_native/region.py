@@ -343,9 +343,13 @@ class Region:
         }
 
     def _peers_of(self, hospital: str) -> dict[str, int]:
-        """Where a hospital's PACS may send to: its edge agent, for retrievals and for a forward rule."""
+        """Where a hospital's PACS may send to: its edge agent (retrievals, forward rule) and its workstation."""
         ae_title = hospital.upper()
-        return {ae_title: self._dimse_ports[hospital], f"{ae_title}_MV": self._move_ports[hospital]}
+        return {
+            ae_title: self._dimse_ports[hospital],
+            f"{ae_title}_MV": self._move_ports[hospital],
+            WORKSTATION_AE_TITLE: self._workstation_port,
+        }
 
     def _realm_variables(self) -> dict[str, str]:
         variables = {variable: self._user_passwords[user] for user, (variable, _, _) in USERS.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from imaging_native.story.browser import Browser, Person
 from imaging_native.story.consult import ConsultScene
+from imaging_native.story.distributed import PacsScene, SharedCase
 from imaging_native.story.ehr import EhrSubscriber
 from imaging_native.story.images import ImageScene
 
@@ -45,6 +46,7 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
         doctor = await Person.at(browser, state, "doctor.community")
         images = ImageScene(state, work, slices)
         consult: ConsultScene | None = None
+        tertiary, tcm = PacsScene(state, work, "tertiary"), PacsScene(state, work, "tcm")
 
         async def sign_in() -> str:
             await doctor.sign_in()
@@ -64,7 +66,8 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
             assert consult is not None
             return consult
 
-        stack.push_async_callback(images.aclose)
+        for one in (images, tertiary, tcm):
+            stack.push_async_callback(one.aclose)
         steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
             ("write the test images", images.write),
             ("sign in at the portal", sign_in),
@@ -81,6 +84,11 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
             ("the expert issues the report", lambda: scene().issue()),
             ("the applicant sees it without reloading", lambda: scene().applicant_sees_report()),
             ("ReportIssued reaches the EHR", ehr.report_issued),
+            ("a study in a PACS with DICOMweb is listed", tertiary.list_study),
+            ("its doctor opens it, never seen before", lambda: tertiary.open_study(browser)),
+            ("a study in a PACS without DICOMweb is listed", tcm.list_study),
+            ("its doctor opens it, never seen before", lambda: tcm.open_study(browser)),
+            ("a consult opens it to another hospital", lambda: SharedCase(tcm, tertiary).ask_and_read()),
         ]
         begun = time.monotonic()
         for name, step in steps:
