@@ -20,10 +20,10 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelGet
 
 from imaging_native import ct
+from imaging_native.asking import until
 from imaging_native.distributed import ANY_FRAME, JSON, fill_pacs, frame_url, until_listed
 from imaging_native.region import Region
 from imaging_native.session import portal_client
-from imaging_native.story.images import until
 
 SLICES = 500
 FIRST_FRAME_FACTOR, FIRST_FRAME_SECONDS = 1.25, 0.3

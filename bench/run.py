@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import qido
 import retrieval
 from peer import Orthanc
 from reader import Reader
@@ -182,8 +183,9 @@ async def main() -> None:
                 rows.append(row(figure, *rates))
             await client.aclose()
             rows += await retrieval.measure(region, work)
+            rows += await qido.measure_growth(region)
     Path(__file__).with_name("results.json").write_text(json.dumps(rows, indent=2) + "\n")
-    print(f"\n{'figure':24}{'ours':>10}{'Orthanc':>10}{'ratio':>8}{'aim':>6}  unit")
+    print(f"\n{"figure":28}{'ours':>10}{'Orthanc':>10}{'ratio':>8}{'aim':>6}  unit")
     for line in rows:
         aim = line["aim"]
         verdict = "" if aim is None or line["ratio"] >= aim else "  below the aim"

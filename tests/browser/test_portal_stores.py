@@ -91,6 +91,20 @@ async def test_grant_follows_versions_whatever_the_order(database: AsyncDatabase
     assert len(await store.of_applicant(DOCTOR.user, "community")) == 1
 
 
+async def test_edge_agent_has_the_open_cases_of_its_hospital_that_allow_workstations(
+    database: AsyncDatabase[dict[str, Any]],
+) -> None:
+    store = MongoGrants(database)
+    await store.prepare()
+    edges = [Claims(f"edge-{name}", name, frozenset({"edge-agent"})) for name in ("community", "secondary", "tertiary")]
+    assert await store.put(case(2, epoch=2))
+    assert [await store.of_person(edge) for edge in edges] == [[], [], []]
+    assert await store.put(case(3, epoch=2).model_copy(update={"workstation": True}))
+    assert [len(await store.of_person(edge)) for edge in edges] == [1, 1, 0]
+    assert await store.put(case(4, is_open=False, epoch=2))
+    assert [await store.of_person(edge) for edge in edges] == [[], [], []]
+
+
 async def test_same_grant_from_two_copies_has_one_effect(database: AsyncDatabase[dict[str, Any]]) -> None:
     store = MongoGrants(database)
     outcomes = await asyncio.gather(*(store.put(case(1)) for _ in range(8)))

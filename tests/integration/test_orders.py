@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pydicom
 
+from imaging_native.asking import until
 from imaging_native.region import Region
 from imaging_native.session import portal_client
-from imaging_native.story.images import until
 
 DOCTOR = "doctor.community"
 ORDER = {

@@ -11,9 +11,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from imaging_native import ct
+from imaging_native.asking import until
 from imaging_native.region import Region
 from imaging_native.session import portal_client
-from imaging_native.story.images import ImageScene, until
+from imaging_native.story.images import ImageScene
 
 
 def announcement(study_uid: str, sop_uid: str) -> bytes:

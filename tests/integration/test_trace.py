@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from imaging_native import ct
+from imaging_native.asking import until
 from imaging_native.otlp import OtlpReceiver
 from imaging_native.region import Region
-from imaging_native.story.images import ImageScene, until
+from imaging_native.story.images import ImageScene
 
 ON_THE_WAY = {
     ("edge-agent", "C-STORE"),

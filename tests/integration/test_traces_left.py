@@ -4,9 +4,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from imaging_native import ct
+from imaging_native.asking import until
 from imaging_native.region import Region
 from imaging_native.session import portal_client
-from imaging_native.story.images import ImageScene, until
+from imaging_native.story.images import ImageScene
 
 PERSON = ct.Person("P-7007", "Ouyang^Mingzhu=欧阳^明珠", "19810405", "F")
 ALL_FRAMES = {"Accept": "multipart/related; type=application/octet-stream; transfer-syntax=*"}

@@ -30,9 +30,10 @@ def test_edge_agent_reads_only_its_own_commands() -> None:
     assert not may("edge-secondary", "READ", "edge-commands-community")
 
 
-def test_ehr_reads_its_topic_and_writes_nowhere() -> None:
+def test_ehr_reads_its_topic_and_writes_only_who_is_who() -> None:
     assert may("ehr-residents", "READ", "ehr-residents-events")
-    assert not [acl for acl in acls() if acl.principal == "ehr-residents" and acl.operation == "WRITE"]
+    writes = {acl.name for acl in acls() if acl.principal == "ehr-residents" and acl.operation == "WRITE"}
+    assert writes == {"patient-linked", "resident-merged"}
 
 
 def test_only_the_indexer_states_what_changed() -> None:

@@ -10,6 +10,7 @@ from imaging_common.access import Action, Grant, StudyRef, Subject, decide, visi
 STUDY = StudyRef("1.2.3", "community")
 SAME_UID_ELSEWHERE = StudyRef("1.2.3", "secondary")
 GRANT = Grant(STUDY, "case-1")
+WORKSTATION = Grant(STUDY, "case-3", workstation=True)
 
 
 def subject(hospital: str, roles: set[str], grants: tuple[Grant, ...] = ()) -> Subject:
@@ -38,9 +39,18 @@ def test_grant_opens_only_its_holder_when_another_holds_the_same_uid() -> None:
     assert not decide(subject("tertiary", {"expert"}, (GRANT,)), Action.VIEW, SAME_UID_ELSEWHERE).allowed
 
 
-@pytest.mark.parametrize("role", ["coordinator", "hospital-operator", "region-operator", "auditor", "edge-agent"])
+@pytest.mark.parametrize("role", ["coordinator", "hospital-operator", "region-operator", "auditor", "administrator"])
 def test_nobody_sees_images_when_the_role_is_not_a_reader(role: str) -> None:
     assert not decide(subject("community", {role}, (GRANT,)), Action.VIEW, STUDY).allowed
+
+
+def test_edge_agent_sees_own_studies_and_only_those_cases_that_allow_workstations() -> None:
+    edge = {"edge-agent"}
+    assert decide(subject("community", edge), Action.VIEW, STUDY).reason == "own-hospital"
+    assert not decide(subject("secondary", edge, (GRANT,)), Action.VIEW, STUDY).allowed
+    decision = decide(subject("secondary", edge, (WORKSTATION,)), Action.VIEW, STUDY)
+    assert (decision.allowed, decision.reason) == (True, "consult-workstation")
+    assert not decide(subject("tertiary", edge, (WORKSTATION,)), Action.VIEW, SAME_UID_ELSEWHERE).allowed
 
 
 def test_nobody_sees_anything_when_the_token_names_no_hospital() -> None:
@@ -49,8 +59,15 @@ def test_nobody_sees_anything_when_the_token_names_no_hospital() -> None:
 
 def test_search_clause_agrees_with_the_decision_for_every_combination() -> None:
     roles = [set(), {"doctor"}, {"expert"}, {"doctor", "expert"}, {"auditor"}, {"auditor", "doctor"}]
+    roles += [{"edge-agent"}, {"edge-agent", "auditor"}, {"edge-agent", "expert"}]
     hospitals = ["", "community", "secondary"]
-    grants: list[tuple[Grant, ...]] = [(), (GRANT,), (Grant(SAME_UID_ELSEWHERE, "case-2"),)]
+    grants: list[tuple[Grant, ...]] = [
+        (),
+        (GRANT,),
+        (Grant(SAME_UID_ELSEWHERE, "case-2"),),
+        (WORKSTATION,),
+        (GRANT, WORKSTATION),
+    ]
     studies = [STUDY, SAME_UID_ELSEWHERE, StudyRef("1.2.4", "community")]
     for role, hospital, grant, study in product(roles, hospitals, grants, studies):
         who = subject(hospital, role, grant)

@@ -152,7 +152,11 @@ async def hangs() -> None:
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
     app = create_app(
-        "test", ServiceSettings(), lifespan=lifespan, checks={"works": works, "fails": fails, "hangs": hangs}
+        "test",
+        ServiceSettings(),
+        lifespan=lifespan,
+        checks={"works": works, "fails": fails, "hangs": hangs},
+        details={"room": lambda: "enough"},
     )
 
     @app.get("/raise/{kind}")
@@ -179,6 +183,7 @@ async def test_ready_names_the_failed_checks_within_their_deadline(client: httpx
         answer = await client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["checks"] == {"works": "ok", "fails": "RetryableError", "hangs": "no answer within 2 s"}
+    assert answer.json()["details"] == {"room": "enough"}
     assert (await client.get("/health/live")).status_code == 200
 
 

@@ -10,7 +10,7 @@ from consult.model import ENDED, TRANSITIONS, Action, Application, Consult, Repo
 from consult.usecases import Consults, keep_hospital
 from imaging_common.auth import Claims
 from imaging_common.errors import PublishFailed
-from imaging_common.events import AuditRecorded, HospitalRegistered, ReportIssued, StudyReleased
+from imaging_common.events import AuditRecorded, ConsultEvent, HospitalRegistered, ReportIssued, StudyReleased
 from imaging_common.messaging import FakePublisher
 
 DOCTOR = Claims("doctor.community", "community", frozenset({"doctor"}), "陈建国")
@@ -30,6 +30,16 @@ def application(*studies: str, holder: str = "community", to: str = "secondary")
 @pytest.fixture
 async def submitted(consults: Consults) -> Consult:
     return await consults.submit(DOCTOR, application(), "key-1")
+
+
+async def test_events_say_that_workstations_may_have_the_images_when_the_applicant_allows_it(
+    consults: Consults, store: FakeConsultStore
+) -> None:
+    allowed = application().model_copy(update={"workstation": True})
+    case = await consults.submit(DOCTOR, allowed, None)
+    await consults.act(EXPERT, case.id, Action.ACCEPT, case.version)
+    told = [event.workstation for _, event, _ in store.sent if isinstance(event, ConsultEvent)]
+    assert told == [True, True]
 
 
 async def case_in(consults: Consults, state: State) -> Consult:

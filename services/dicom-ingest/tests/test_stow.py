@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import zstandard
 from fastapi import FastAPI
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
@@ -17,6 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_ingest.api import build_router
 from dicom_ingest.settings import Settings
+from dicom_ingest.usecases.store_catalogue import StoreCatalogue
 from dicom_ingest.usecases.store_instances import StoreInstances
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import Claims, InvalidToken
@@ -24,7 +26,9 @@ from imaging_common.errors import PublishFailed
 from imaging_common.events import AuditRecorded, InstancesReceived
 from imaging_common.http import create_app
 from imaging_common.messaging import FakePublisher
+from imaging_common.objects.catalogue import Catalogue, CatalogueInstance, encode
 from imaging_common.objects.manifest import read_manifest
+from imaging_common.objects.model import collection_id
 from imaging_common.objects.store import FakeObjectStore, StoreFull, StoreUnavailable
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -102,6 +106,8 @@ async def ingest(tmp_path: Path) -> AsyncIterator[Ingest]:
         max_parts=8,
         max_instance_bytes=100_000,
         batch_bytes=40_000,
+        memory_bytes=30_000,
+        max_catalogue_bytes=20_000,
         dicomweb_url="https://portal.example/dicomweb",
     )
     store, publisher = FakeObjectStore(), FakePublisher()
@@ -113,7 +119,7 @@ async def ingest(tmp_path: Path) -> AsyncIterator[Ingest]:
         yield
 
     app = create_app("dicom-ingest", settings, lifespan=lifespan, checks={})
-    app.include_router(build_router(settings, store_instances, FakeVerifier(), audit))  # type: ignore[arg-type]
+    app.include_router(build_router(settings, store_instances, StoreCatalogue(store), FakeVerifier(), audit))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
         yield Ingest(client, store, publisher, store_instances, settings)
     assert left_in(tmp_path) == []
@@ -278,3 +284,91 @@ async def test_store_is_audited_when_done(ingest: Ingest) -> None:
     assert isinstance(record, AuditRecorded)
     assert (record.action, record.outcome, record.user) == ("store", "success", "edge-community")
     assert (record.study_uid, record.holder, record.count) == ("1.2.3", "community", 1)
+
+
+RETRIEVAL = "0123456789abcdef0123456789abcdef"
+
+
+async def test_copies_go_to_cache_when_a_retrieval_brings_them(ingest: Ingest) -> None:
+    path = f"/studies/1.2.3?retrieval={RETRIEVAL}"
+    answer = await ingest.post(multipart(dicom_file(1), dicom_file(2, pixels=130)), path)
+    assert answer.status_code == 200
+    assert values(answer.json(), "00081199", "00081155") == ["1.2.3.9.1", "1.2.3.9.2"]
+    (event,) = ingest.publisher.events("instances-received")
+    assert isinstance(event, InstancesReceived)
+    assert (event.bucket, event.retrieval_id, event.instance_count) == ("cache", RETRIEVAL, 2)
+    manifest = await read_manifest(ingest.store, "cache", event.manifest_key)
+    assert (manifest.lies_in, manifest.id) == ("cache", event.batch_id)
+    assert event.batch_id == collection_id([RETRIEVAL, *(i.sha256 for i in manifest.instances)])
+    assert await ingest.store.get("cache", manifest.data_key) == dicom_file(1) + dicom_file(2, pixels=130)
+    assert {bucket for bucket, _ in ingest.store.objects} == {"cache"}
+    (record,) = ingest.publisher.events("audit-recorded")
+    assert isinstance(record, AuditRecorded)
+    assert (record.action, record.count) == ("retrieve", 2)
+
+
+async def test_key_is_another_when_another_retrieval_brings_the_same(ingest: Ingest) -> None:
+    for retrieval in (RETRIEVAL, RETRIEVAL, RETRIEVAL[::-1]):
+        await ingest.post(multipart(dicom_file(1)), f"/studies/1.2.3?retrieval={retrieval}")
+    assert len(ingest.store.objects) == 4
+    assert len({e.audit_id for e in ingest.publisher.events("audit-recorded")}) == 2
+
+
+@pytest.mark.parametrize("retrieval", ["", "x", RETRIEVAL.upper(), f"{RETRIEVAL}0", f"{RETRIEVAL}%0A", "../" * 10])
+async def test_request_is_refused_when_retrieval_is_no_id(ingest: Ingest, retrieval: str) -> None:
+    answer = await ingest.post(multipart(dicom_file(1)), f"/studies/1.2.3?retrieval={retrieval}")
+    assert answer.status_code == 400
+    assert not ingest.store.objects
+
+
+def catalogue(**changes: Any) -> bytes:
+    """An encoded catalogue of one instance."""
+    instance = CatalogueInstance(sop_instance_uid="1.2.3.9.1", series_uid="1.2.3.9", header={"00100020": {"vr": "LO"}})
+    whole = Catalogue(
+        hospital="community", study_uid="1.2.3", announcement=1, study={}, series=[], instances=[instance]
+    )
+    return encode(whole.model_copy(update=changes))
+
+
+async def post_catalogue(ingest: Ingest, body: bytes, study: str = "1.2.3", **headers: str) -> httpx.Response:
+    kind = {"Content-Type": "application/vnd.imaging.catalogue+zstd"}
+    return await ingest.post(body, f"/studies/{study}/catalogue", headers=kind | headers)
+
+
+async def test_catalogue_is_kept_under_its_digest_when_sent(ingest: Ingest) -> None:
+    body = catalogue()
+    for _ in range(2):
+        answer = await post_catalogue(ingest, body)
+        assert answer.status_code == 200
+        assert answer.json() == {"key": f"community/1.2.3/{hashlib.sha256(body).hexdigest()}.catalogue"}
+    assert ingest.store.objects == {("cache", answer.json()["key"]): body}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        (catalogue(hospital="secondary"), 422, "hospital"),
+        (catalogue(study_uid="1.2.4"), 422, "study_uid"),
+        (b"nonsense", 422, "no catalogue"),
+        (zstandard.compress(b"{}"), 422, "no catalogue"),
+        (zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1000)), 422, "no catalogue"),
+        (b"", 422, "no catalogue"),
+        (bytes(20_001), 413, "20000"),
+    ],
+)
+async def test_catalogue_is_refused_when_it_is_not_the_senders(
+    ingest: Ingest, body: bytes, status: int, word: str
+) -> None:
+    answer = await post_catalogue(ingest, body)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert word in answer.json()["detail"]
+    assert "1.2.4" not in answer.text
+    assert not ingest.store.objects
+
+
+async def test_catalogue_is_refused_when_request_is_another(ingest: Ingest) -> None:
+    assert (await post_catalogue(ingest, catalogue(), **{"Content-Type": "application/json"})).status_code == 415
+    assert (await post_catalogue(ingest, catalogue(), "not-a-uid")).status_code == 400
+    assert (await post_catalogue(ingest, catalogue(), Authorization="Bearer doctor")).status_code == 403
+    ingest.store.fail_with = StoreUnavailable("away")
+    assert (await post_catalogue(ingest, catalogue())).status_code == 503

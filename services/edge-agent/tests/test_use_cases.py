@@ -36,7 +36,9 @@ class FakeCentre:
             {one.sop_instance_uid for one in batch}
         )
 
-    async def store(self, study_uid: str, batch: Sequence[SpooledInstance]) -> StoreAnswer:
+    async def store(
+        self, study_uid: str, batch: Sequence[SpooledInstance], retrieval_id: str | None = None
+    ) -> StoreAnswer:
         assert {one.study_uid for one in batch} == {study_uid}
         self.batches.append([one.sop_instance_uid for one in batch])
         return self.answer(batch)

@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
+from gateway.adapters.fake_orders import FakeCommands, FakeOrders
+from gateway.adapters.fake_statements import FakeStatements
+from gateway.adapters.patients import FakePatientStatements
 from gateway.api.app import install
 from gateway.api.portal import Portal
 from gateway.dicomweb import build_dicomweb_router
@@ -17,8 +21,14 @@ from gateway.errors import ConsultConflict, ConsultNotFound, ConsultUnavailable,
 from gateway.live import LiveHub
 from gateway.main import static_files
 from gateway.model import CaseGrant, HospitalEntry, Session, Tokens
+from gateway.retrievals.edges import Edges
+from gateway.retrievals.ports import FakeEdgeStore, FakeRetrievals
+from gateway.retrievals.retriever import Retriever
 from gateway.settings import GatewaySettings
 from gateway.usecases.authenticate import Authenticator, digest
+from gateway.usecases.prefetch_studies import Prefetch
+from gateway.usecases.read_reports import ReportDesk
+from gateway.usecases.review_patients import ReviewPatients
 from gateway.usecases.sign_in import SignIn
 from gateway.web.files import FileTree
 from imaging_common.audit import AuditTrail
@@ -27,12 +37,17 @@ from imaging_common.events import AuditRecorded, NoticeRaised
 from imaging_common.http import create_app
 from imaging_common.index.fake import FakeIndexReader
 from imaging_common.index.names import parse_person_name
+from imaging_common.index.patients import PatientIndex
+from imaging_common.index.reports import ReportIndex
 from imaging_common.messaging import FakePublisher
 from imaging_common.objects.store import FakeObjectStore
 
 DOCTOR = Claims("doctor.community", "community", frozenset({"doctor"}), "陈建国")
 EXPERT = Claims("expert.secondary", "secondary", frozenset({"doctor", "expert"}), "周敏")
 AUDITOR = Claims("auditor.region", "", frozenset({"auditor"}), "何静")
+OPERATOR = Claims("operator.region", "", frozenset({"region-operator"}), "孙强")
+EHR = Claims("ehr-residents", "", frozenset({"ehr"}))
+EDGE = Claims("edge-secondary", "secondary", frozenset({"edge-agent"}))
 HOSPITALS = [
     HospitalEntry(hospital="community", name_zh="塘桥", name_en="Tangqiao", level="community", tier="central"),
     HospitalEntry(hospital="secondary", name_zh="一院", name_en="First", level="secondary", tier="central"),
@@ -74,7 +89,7 @@ class FakeProvider:
     """`IdentityProvider` whose codes are user names."""
 
     def __init__(self) -> None:
-        self.people = {claims.user: claims for claims in (DOCTOR, EXPERT, AUDITOR)}
+        self.people = {claims.user: claims for claims in (DOCTOR, EXPERT, AUDITOR, OPERATOR)}
         self.refreshes = 0
         self.ended = False
 
@@ -112,6 +127,9 @@ class FakeGrants:
         return [c for c in self.cases.values() if c.open and (c.applicant, c.applicant_hospital) == (user, hospital)]
 
     async def of_person(self, claims: Claims) -> list[CaseGrant]:
+        if "edge-agent" in claims.roles:
+            cases = [c for c in self.cases.values() if c.open and c.workstation]
+            return [c for c in cases if claims.hospital in (c.applicant_hospital, c.consultant_hospital)]
         asked = [
             c for c in self.cases.values()
             if c.open and "expert" in claims.roles and c.consultant_hospital == claims.hospital
@@ -229,7 +247,7 @@ class FakeVerifier(TokenVerifier):
         super().__init__("https://id.example", "imaging-cloud")
 
     async def verify(self, token: str) -> Claims:
-        for claims in (DOCTOR, EXPERT):
+        for claims in (DOCTOR, EXPERT, EDGE, EHR):
             if token == f"bearer-{claims.user}":
                 return claims
         raise InvalidToken("no")
@@ -246,9 +264,15 @@ class World:
     notices: FakeNotices = field(default_factory=FakeNotices)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     consults: FakeConsults = field(default_factory=FakeConsults)
+    orders: FakeOrders = field(default_factory=FakeOrders)
+    commands: FakeCommands = field(default_factory=FakeCommands)
+    statements: FakeStatements = field(default_factory=FakeStatements)
+    patients: FakePatientStatements = field(default_factory=FakePatientStatements)
+    store: FakeObjectStore = field(default_factory=FakeObjectStore)
     reader: FakeIndexReader = field(default_factory=FakeIndexReader)
     publisher: FakePublisher = field(default_factory=FakePublisher)
     live: LiveHub = field(default_factory=LiveHub)
+    retrievals: FakeRetrievals = field(default_factory=FakeRetrievals)
 
     def __post_init__(self) -> None:
         self.app = self.build()
@@ -258,6 +282,8 @@ class World:
         settings = GatewaySettings(public_url="http://portal.test", ohif_dir=self.ohif)
         audit = AuditTrail("gateway", self.publisher)
         index = self.reader.index()
+        edges = Edges(FakeEdgeStore(), interval_seconds=10)
+        retriever = Retriever(self.retrievals, index, edges, self.publisher)
         portal = Portal(
             settings=settings,
             authenticator=Authenticator(self.sessions, self.provider, self.grants, FakeVerifier()),
@@ -266,15 +292,30 @@ class World:
             notices=self.notices,
             registry=self.registry,
             consults=self.consults,
+            orders=self.orders,
+            commands=self.commands,
+            reports=ReportDesk(
+                ReportIndex(self.reader),
+                index,
+                self.store,
+                self.statements,
+                audit,
+                retriever,
+                ZoneInfo("Asia/Shanghai"),
+            ),
+            residents=ReviewPatients(PatientIndex(self.reader), index, self.patients, audit),
             index=index,
             publisher=self.publisher,
             audit=audit,
             live=self.live,
+            retriever=retriever,
+            prefetch=Prefetch(index, retriever, 3, 5),
             static=static_files(),
             viewer=FileTree(self.ohif),
         )
         app = create_app("gateway", settings, lifespan=None, checks={})  # type: ignore[arg-type]
-        install(app, portal, build_dicomweb_router(index, FakeObjectStore(), portal.subject_of, audit))
+        dicomweb = build_dicomweb_router(index, self.store, portal.subject_of, audit, retriever, self.publisher)
+        install(app, portal, dicomweb)
         self.portal = portal
         return app
 
@@ -321,7 +362,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """A region's portal over fakes."""
-    (tmp_path / "index.html").write_text("<!doctype html><title>OHIF Viewer</title>")
+    (tmp_path / "index.html").write_text("<!doctype html><head><title>OHIF Viewer</title></head>")
     (tmp_path / "app.bundle.0f6159c501addfe9.js").write_text("console.log('app')" * 50)
     (tmp_path / "8097.bundle.8ae6404ba94890a0.js").write_text("decodeImageFrameWorker; eval('1')")
     (tmp_path / "app-config.js").write_text("window.config = 'a public server'")

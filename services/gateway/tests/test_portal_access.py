@@ -9,10 +9,10 @@ import pytest
 from fastapi.routing import APIRoute
 
 from gateway.api.guard import is_public, safe_path, sign_in_path
-from gateway.model import grant_of, tells
+from gateway.model import CaseGrant, grant_of, tells
 from gateway.usecases.apply_grant import apply_grant
 from gateway.usecases.authenticate import digest
-from imaging_common.access import Subject
+from imaging_common.access import StudyRef, Subject
 from imaging_common.events import (
     ConsultAcknowledged,
     ConsultSubmitted,
@@ -160,6 +160,28 @@ async def test_bearer_token_opens_dicomweb_only(world: Any) -> None:
         assert (await program.get("/portal/studies", headers={"Accept": "*/*"})).status_code == 401
         program.headers["Authorization"] = "Bearer forged"
         assert (await program.get("/dicomweb/studies")).status_code == 401
+
+
+async def test_edge_agent_sees_what_a_case_allows_workstations_while_it_is_open(world: Any) -> None:
+    world.add_study("1.2.3")
+    world.add_study("9.9.9", holder="secondary")
+    async with world.browser(Accept="application/dicom+json") as program:
+        program.headers["Authorization"] = "Bearer bearer-edge-secondary"
+
+        async def seen() -> list[str]:
+            world.portal.authenticator.forget_subjects()
+            return sorted(row["0020000D"]["Value"][0] for row in (await program.get("/dicomweb/studies")).json())
+
+        allowed = CaseGrant(
+            consult_id="c1", version=Version(epoch=1, n=1), open=True, applicant="doctor.community", workstation=False,
+            applicant_hospital="community", consultant_hospital="secondary", studies=[StudyRef("1.2.3", "community")],
+        )  # fmt: skip
+        await world.grants.put(allowed)
+        assert await seen() == ["9.9.9"]
+        await world.grants.put(allowed.model_copy(update={"version": Version(epoch=1, n=2), "workstation": True}))
+        assert await seen() == ["1.2.3", "9.9.9"]
+        await world.grants.put(allowed.model_copy(update={"version": Version(epoch=1, n=3), "open": False}))
+        assert await seen() == ["9.9.9"]
 
 
 async def test_account_without_image_role_is_told_so(world: Any) -> None:

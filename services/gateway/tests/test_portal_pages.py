@@ -83,7 +83,8 @@ async def test_application_is_made_only_for_visible_studies(world: Any) -> None:
     foreign = await browser.post("/portal/apply", data={**form, "ref": "secondary/9.9.9"})
     assert foreign.status_code == 404
     assert world.consults.submitted == []
-    done = await browser.post("/portal/apply", data={**form, "ref": "community/1.2.3"})
+    done = await browser.post("/portal/apply", data={**form, "ref": "community/1.2.3", "workstation": "yes"})
+    assert world.consults.submitted[0]["workstation"] is True
     assert (done.status_code, done.headers["location"]) == (303, "/portal/consults/c1")
     assert world.consults.submitted[0]["studies"] == [{"study_uid": "1.2.3", "holder": "community"}]
 

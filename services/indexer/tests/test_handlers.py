@@ -11,10 +11,14 @@ from imaging_common.objects.manifest import write_manifest
 from imaging_common.objects.model import Manifest, manifest_key
 from imaging_common.objects.store import FakeObjectStore
 from indexer.adapters.fake_index import FakeIndex
-from indexer.handlers import build_router
+from indexer.handlers import build_instances_router, build_router
 from indexer.usecases.announce_study import AnnounceStudy
+from indexer.usecases.command_study import CommandStudy
+from indexer.usecases.evict_instances import EvictInstances
+from indexer.usecases.index_catalogue import IndexCatalogue
 from indexer.usecases.index_manifest import IndexManifest
 from indexer.usecases.sweep_objects import IndexObject, SweepObjects
+from indexer.usecases.withdraw_study import WithdrawStudy
 
 
 class Bench:
@@ -24,7 +28,15 @@ class Bench:
         self.index = FakeIndex()
         self.store = FakeObjectStore()
         self.index_object = IndexObject(self.index, self.store, IndexManifest(self.index, 60))
-        self.router = build_router(self.index, self.index_object, AnnounceStudy(self.index))
+        self.index_catalogue = IndexCatalogue(self.index, self.store)
+        self.router = build_router(
+            self.index,
+            AnnounceStudy(self.index),
+            self.index_catalogue,
+            WithdrawStudy(self.index),
+            CommandStudy(self.index),
+        )
+        self.router.include(build_instances_router(self.index_object, EvictInstances(self.index)))
 
     async def handle(self, topic: str, event: Event) -> None:
         envelope = Envelope(
@@ -92,7 +104,7 @@ async def test_sweep_indexes_what_no_event_told_of(make: Any) -> None:
     bench = Bench()
     await bench.stage(make.batch([make.instance(1)]))
     await bench.stage(make.batch([make.instance(2)]))
-    sweep = SweepObjects(bench.index, bench.store, bench.index_object)
+    sweep = SweepObjects(bench.index, bench.store, bench.index_object, bench.index_catalogue)
     assert await sweep("staging") == 2
     assert await sweep("staging") == 0
     assert bench.index.collections["studies"]["community/1.2.3"]["instance_count"] == 2
@@ -102,7 +114,7 @@ async def test_sweep_goes_on_when_one_manifest_is_none(make: Any) -> None:
     bench = Bench()
     await bench.store.put("staging", "community/1.2.3/broken.json", b"not zstd")
     await bench.stage(make.batch([make.instance(1)]))
-    assert await SweepObjects(bench.index, bench.store, bench.index_object)("staging") == 1
+    assert await SweepObjects(bench.index, bench.store, bench.index_object, bench.index_catalogue)("staging") == 1
 
 
 async def test_tier_is_the_latest_registration_when_they_come_in_any_order() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from imaging_common.dicom import check_instance
 from imaging_common.errors import RejectedError
-from imaging_common.events import BatchStored, InstancesLocated, InstancesStored, ManifestEntry
+from imaging_common.events import BatchStored, HospitalRegistered, InstancesLocated, InstancesStored, ManifestEntry
 from imaging_common.objects.manifest import read_manifest, write_manifest
 from imaging_common.objects.model import Manifest, batch_key, collection_id
 from imaging_common.objects.rebuild import rebuild_instance
@@ -183,7 +183,17 @@ async def test_full_pack_stays_when_instances_are_late(tmp_path: Path, series: c
 
 
 async def test_pixels_stay_when_hospital_keeps_them(keeper: Keeper) -> None:
-    await keeper.ledger.set_compression("community", "keep", 1)
+    await keeper.ledger.keep_policy(
+        HospitalRegistered(
+            hospital="community",
+            revision=1,
+            name_zh="",
+            name_en="",
+            level="community",
+            tier="central",
+            compression="keep",
+        )
+    )
     await keeper.note_batch(await keeper.stage([1]))
     await keeper.seal.seal_next()
     pack = await keeper.pack()

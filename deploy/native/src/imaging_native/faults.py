@@ -22,10 +22,10 @@ import pydicom
 from pydicom.filebase import DicomBytesIO
 
 from imaging_native import ct
+from imaging_native.asking import parts, until
 from imaging_native.faults_pacs import SCENARIOS, play_pacs_faults
 from imaging_native.region import Region
 from imaging_native.session import portal_client
-from imaging_native.story.images import parts, until
 
 VICTIMS = ("edge-agent-community", "dicom-ingest", "object-writer", "indexer", "gateway", "kafka", "minio", "mongodb")
 ASSOCIATIONS = 4

@@ -18,10 +18,10 @@ import pydicom
 from aiokafka import AIOKafkaConsumer
 
 from imaging_native import ct
+from imaging_native.asking import until
 from imaging_native.distributed import compare_frame, fill_pacs, frame_url, listed, retrieve_study, until_listed
 from imaging_native.region import Region
 from imaging_native.session import portal_client
-from imaging_native.story.images import until
 
 SLICES = 200
 LINK_STUDIES = 500

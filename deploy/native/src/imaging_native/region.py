@@ -49,6 +49,7 @@ DEMO_QUIET_SECONDS = "2"
 DEMO_SWEEP_SECONDS = "3"
 WORKSTATION_AE_TITLE = "WORKSTATION"
 DEMO_SEAL_SECONDS = "6"
+DEMO_CACHE_BYTES = str(4 * 1024**3)
 """Long enough for the story to see frames from staging before the pack is made."""
 
 
@@ -308,7 +309,7 @@ class Region:
             for h, names in HOSPITALS.items()
         ]
         return {
-            "object-writer": {"seal_quiet_seconds": DEMO_SEAL_SECONDS},
+            "object-writer": {"seal_quiet_seconds": DEMO_SEAL_SECONDS, "cache_bytes": DEMO_CACHE_BYTES},
             "indexer": {"quiet_seconds": DEMO_QUIET_SECONDS},
             "gateway": {
                 "public_url": self.portal,

@@ -91,6 +91,8 @@ class Application(BaseModel):
     purpose: Purpose
     clinical_info: str = Field(default="", max_length=8000)
     urgency: Literal["routine", "urgent", "emergency"] = "routine"
+    workstation: bool = False
+    """Both hospitals' DICOM workstations may have the images while the case is open."""
 
     @field_validator("studies")
     @classmethod
@@ -144,6 +146,7 @@ class Consult(BaseModel):
     purpose: str
     clinical_info: str
     urgency: str
+    workstation: bool = False
     timeline: list[Step]
     report: Report | None = None
 

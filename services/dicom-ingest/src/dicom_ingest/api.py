@@ -1,4 +1,4 @@
-"""HTTP in: STOW-RS (PS3.18 §10.5). Only an edge agent's token stores, and only for its own hospital."""
+"""HTTP in: STOW-RS (PS3.18 §10.5) and catalogues. Only an edge agent's token stores, and only for its own hospital."""
 
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from dicom_ingest.errors import BadRequest, ScratchFull
-from dicom_ingest.model import Outcome, Sender, is_hospital, status_code, store_response
+from dicom_ingest.model import RETRIEVAL_ID, Outcome, Sender, is_hospital, status_code, store_response
 from dicom_ingest.multipart import Limits, PartReader, boundary_of
 from dicom_ingest.settings import Settings
+from dicom_ingest.usecases.store_catalogue import StoreCatalogue
 from dicom_ingest.usecases.store_instances import StoreInstances
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import Claims, InvalidToken, TokenVerifier
@@ -23,13 +24,18 @@ from imaging_common.objects.store import StoreFull
 EDGE_ROLE = "edge-agent"
 SCRATCH_PREFIX = "imaging-stow-"
 ANSWER = "application/dicom+json"
+CATALOGUE = "application/vnd.imaging.catalogue+zstd"
 ACCEPTABLE = frozenset({ANSWER, "application/json", "application/*", "*/*"})
 
 
 def build_router(
-    settings: Settings, store_instances: StoreInstances, verifier: TokenVerifier, audit: AuditTrail
+    settings: Settings,
+    store_instances: StoreInstances,
+    store_catalogue: StoreCatalogue,
+    verifier: TokenVerifier,
+    audit: AuditTrail,
 ) -> APIRouter:
-    """`POST /studies` and `POST /studies/{study}`."""
+    """`POST /studies`, `POST /studies/{study}` and `POST /studies/{study}/catalogue`."""
     router = APIRouter()
     sender = sender_from(verifier, audit)
 
@@ -39,39 +45,63 @@ def build_router(
         return await answer(request, who, None)
 
     @router.post("/studies/{study_uid}")
-    async def store_study(request: Request, study_uid: str, who: Annotated[Sender, Depends(sender)]) -> JSONResponse:
-        """Store instances of one study."""
-        if not is_uid(study_uid):
-            raise Problem(400, "the study in the address is no UID (PS3.5 §9.1)")
-        return await answer(request, who, study_uid)
+    async def store_study(
+        request: Request, study_uid: str, who: Annotated[Sender, Depends(sender)], retrieval: str | None = None
+    ) -> JSONResponse:
+        """Store instances of one study; with `retrieval` they are copies for the cache tier."""
+        check_study(study_uid)
+        if retrieval is not None and RETRIEVAL_ID.fullmatch(retrieval) is None:
+            raise Problem(400, "the retrieval in the address is no id: 32 digits of hexadecimal, lower case")
+        return await answer(request, who, study_uid, retrieval)
 
-    async def answer(request: Request, who: Sender, study_uid: str | None) -> JSONResponse:
+    @router.post("/studies/{study_uid}/catalogue")
+    async def store_study_catalogue(
+        request: Request, study_uid: str, who: Annotated[Sender, Depends(sender)]
+    ) -> JSONResponse:
+        """Store what a PACS says of one study."""
+        check_study(study_uid)
+        if request.headers.get("content-type", "").split(";")[0].strip().lower() != CATALOGUE:
+            raise Problem(415, f"the body must be {CATALOGUE}")
+        try:
+            key = await store_catalogue(who, study_uid, await read_bounded(request, settings.max_catalogue_bytes))
+        except BadRequest as error:
+            raise Problem(error.status, str(error)) from error
+        except StoreFull as error:
+            raise no_room() from error
+        return JSONResponse({"key": key})
+
+    async def answer(
+        request: Request, who: Sender, study_uid: str | None, retrieval_id: str | None = None
+    ) -> JSONResponse:
         if not accepts_answer(request.headers.get("accept", "")):
             raise Problem(406, f"the answer is {ANSWER} (PS3.18 §10.5.3)")
         try:
             boundary = boundary_of(request.headers.get("content-type", ""))
-            outcomes = await receive(request, boundary, who, study_uid)
+            outcomes = await receive(request, boundary, who, study_uid, retrieval_id)
         except BadRequest as error:
             raise Problem(error.status, str(error)) from error
         except (StoreFull, ScratchFull) as error:
-            raise Problem(507, "there is no room; try again later", headers={"Retry-After": "60"}) from error
+            raise no_room() from error
         root = f"{settings.dicomweb_url.rstrip('/')}/hospitals/{who.hospital}/studies" if settings.dicomweb_url else ""
         return JSONResponse(store_response(outcomes, root), status_code(outcomes), media_type=ANSWER)
 
-    async def receive(request: Request, boundary: bytes, who: Sender, study_uid: str | None) -> list[Outcome]:
+    async def receive(
+        request: Request, boundary: bytes, who: Sender, study_uid: str | None, retrieval_id: str | None
+    ) -> list[Outcome]:
         limits = Limits(
             parts=settings.max_parts,
             part_bytes=settings.max_instance_bytes,
             total_bytes=settings.max_request_bytes,
             file_bytes=settings.batch_bytes,
             file_parts=settings.batch_instances,
+            memory_bytes=settings.memory_bytes,
         )
         outcomes: list[Outcome] = []
         with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=settings.scratch_dir or None) as folder:
             async with aclosing(PartReader(boundary, Path(folder), limits).read(request.stream())) as files:
                 async for file in files:
-                    outcomes += await store_instances(who, file.path, file.parts, study_uid)
-                    file.path.unlink()
+                    outcomes += await store_instances(who, file.content, file.parts, study_uid, retrieval_id)
+                    file.remove()
         return outcomes
 
     return router
@@ -102,6 +132,33 @@ def refusal(claims: Claims) -> str:
     if EDGE_ROLE not in claims.roles:
         return "not-an-edge-agent"
     return "" if is_hospital(claims.hospital) else "no-hospital"
+
+
+def check_study(study_uid: str) -> None:
+    """Answer 400 when the study in the address is none."""
+    if not is_uid(study_uid):
+        raise Problem(400, "the study in the address is no UID (PS3.5 §9.1)")
+
+
+def no_room() -> Problem:
+    """The object store or the scratch volume is full."""
+    return Problem(507, "there is no room; try again later", headers={"Retry-After": "60"})
+
+
+async def read_bounded(request: Request, limit: int) -> bytes:
+    """The body.
+
+    Raises
+    ------
+    BadRequest
+        413, it is longer than `limit` bytes.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BadRequest(413, f"the body has at most {limit} bytes")
+    return bytes(body)
 
 
 def accepts_answer(accept: str) -> bool:

@@ -9,10 +9,13 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from dicom_ingest.api import SCRATCH_PREFIX, build_router
+from dicom_ingest.api_reports import build_report_router
 from dicom_ingest.dimse import Acceptor
 from dicom_ingest.settings import Settings
 from dicom_ingest.usecases.collect_instances import CollectInstances
+from dicom_ingest.usecases.store_catalogue import StoreCatalogue
 from dicom_ingest.usecases.store_instances import StoreInstances
+from dicom_ingest.usecases.store_report import StoreReport
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import TokenVerifier
 from imaging_common.http import create_app
@@ -46,7 +49,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
             await messaging.stop()
 
     app = create_app(SERVICE, settings, lifespan=lifespan, checks={"kafka": messaging.check, "objects": store.check})
-    app.include_router(build_router(settings, store_instances, verifier, audit))
+    app.include_router(build_router(settings, store_instances, StoreCatalogue(store), verifier, audit))
+    app.include_router(build_report_router(settings, StoreReport(store, messaging.publisher, audit), verifier, audit))
     return app
 
 

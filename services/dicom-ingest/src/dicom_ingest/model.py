@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dicom_ingest.errors import BadCallers
@@ -16,6 +17,9 @@ DOES_NOT_MATCH = 0xA900
 OTHER_STUDY = 0xA901
 CANNOT_UNDERSTAND = 0xC000
 TRANSFER_SYNTAX = 0xC122
+RETRIEVAL_ID = re.compile(r"[0-9a-f]{32}")
+Received = Path | bytes
+"""Part 10 files one after the other: in a scratch file, or in memory where they are small."""
 _REASONS = {"meta-mismatch": DOES_NOT_MATCH, "study-mismatch": OTHER_STUDY, "transfer-syntax": TRANSFER_SYNTAX}
 
 

@@ -1,14 +1,19 @@
-"""A store request's body (RFC 2387), streamed into scratch files of about a batch each; where its parts lie."""
+"""A store request's body (RFC 2387), streamed into files of about a batch each; where its parts lie.
+
+A file is kept in memory as long as it is small: a retrieval's first instances are on the way to somebody's screen.
+"""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from email.message import Message
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from dicom_ingest.errors import BadRequest, ScratchFull
+from dicom_ingest.model import Received
 
 MAX_BOUNDARY = 70
 MAX_HEADER_BYTES = 4096
@@ -17,11 +22,22 @@ DICOM = "application/dicom"
 
 @dataclass(slots=True)
 class PartFile:
-    """Parts' bodies one after the other in one file."""
+    """Parts' bodies one after the other, in memory or in the scratch file `path`."""
 
     path: Path
     parts: list[tuple[int, int]] = field(default_factory=list)
     """(offset, length)."""
+    memory: bytes | None = None
+
+    @property
+    def content(self) -> Received:
+        """What was received."""
+        return self.path if self.memory is None else self.memory
+
+    def remove(self) -> None:
+        """Free the scratch file."""
+        if self.memory is None:
+            self.path.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +49,8 @@ class Limits:
     total_bytes: int
     file_bytes: int
     file_parts: int
+    memory_bytes: int
+    """Of a file that is not written to disk."""
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -59,7 +77,7 @@ class PartReader:
         self._folder = folder
         self._limits = limits
         self._files: list[PartFile] = []
-        self._out: IO[bytes] | None = None
+        self._out: _Spool | None = None
         self._position = self._start = 0
         self._count = self._total = 0
         self._header, self._value = b"", b""
@@ -118,7 +136,7 @@ class PartReader:
             self._close()
             path = self._folder / f"{self._count}.parts"
             self._files.append(PartFile(path))
-            self._out = path.open("wb")
+            self._out = _Spool(path, self._limits.memory_bytes)
             self._position = 0
         self._start = self._position
 
@@ -152,5 +170,32 @@ class PartReader:
 
     def _close(self) -> None:
         if self._out is not None:
-            self._out.close()
+            memory = self._out.close()
+            if self._files:
+                self._files[-1].memory = memory
             self._out = None
+
+
+class _Spool:
+    """Bytes in memory, moved to a file when they outgrow it."""
+
+    def __init__(self, path: Path, memory_bytes: int) -> None:
+        self._path = path
+        self._left = memory_bytes
+        self._memory = BytesIO()
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: memoryview) -> None:
+        """Add bytes."""
+        self._left -= len(data)
+        if self._file is None and self._left < 0:
+            self._file = self._path.open("wb")
+            self._file.write(self._memory.getbuffer())
+        (self._memory if self._file is None else self._file).write(data)
+
+    def close(self) -> bytes | None:
+        """The bytes where they are in memory, None where they are in the file."""
+        if self._file is None:
+            return self._memory.getvalue()
+        self._file.close()
+        return None

@@ -16,6 +16,11 @@ class Settings(ServiceSettings):
     batch_bytes: int = 64 * 1024**2
     """A request is staged in batches of about so many bytes; a larger instance makes a batch of its own size."""
     batch_instances: int = 500
+    memory_bytes: int = 8 * 1024**2
+    """Of a request's batch that is kept in memory; a larger one lies in `scratch_dir` while it arrives."""
+    max_catalogue_bytes: int = 64 * 1024**2
+    """Of a catalogue as it is sent, compressed."""
+    max_report_bytes: int = 32 * 1024**2
     scratch_dir: str = ""
     """Where instances are kept while they arrive; empty: the system's temporary folder."""
     dicomweb_url: str = ""

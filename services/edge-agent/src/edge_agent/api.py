@@ -1,12 +1,15 @@
 """HTTP in: what the journal says, for operators and tests on the agent's own machine."""
 
+import asyncio
 import ipaddress
+from dataclasses import asdict
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
-from edge_agent.model import Usage
+from edge_agent.model import ReportCounts, Usage
 from edge_agent.settings import Settings
+from imaging_common.events import PacsState
 from imaging_common.ids import Uid
 
 
@@ -26,6 +29,22 @@ class JournalView(Protocol):
         ...
 
 
+class ReportsView(Protocol):
+    """What the API reads of the hospital's messages."""
+
+    def counts(self) -> ReportCounts:
+        """How many reports are where."""
+        ...
+
+    def refusals(self) -> dict[str, int]:
+        """Messages that were not acknowledged, by reason."""
+        ...
+
+    def refused(self) -> list[dict[str, str]]:
+        """Reports that the centre refused, with reasons."""
+        ...
+
+
 def only_local(request: Request) -> None:
     """Answer 403 to every address but the loopback's: there is no sign-in here."""
     host = request.client.host if request.client else ""
@@ -37,7 +56,29 @@ def only_local(request: Request) -> None:
         raise HTTPException(403, "only from the agent's own machine")
 
 
-def build_router(settings: Settings, journal: JournalView) -> APIRouter:
+class PacsView(Protocol):
+    """What the API reads of the watch over the PACS."""
+
+    def state(self) -> PacsState | None:
+        """How agent and PACS get on; None: it was not called yet."""
+        ...
+
+
+class RetrievingView(Protocol):
+    """What the API reads of the retrievals."""
+
+    def status(self) -> dict[str, Any]:
+        """Retrievals by state and priority, and the copying of history. Blocking."""
+        ...
+
+
+def build_router(
+    settings: Settings,
+    journal: JournalView,
+    reports: ReportsView,
+    pacs: PacsView | None = None,
+    retrieving: RetrievingView | None = None,
+) -> APIRouter:
     """`/status` and `/journal`."""
     router = APIRouter(dependencies=[Depends(only_local)])
 
@@ -54,6 +95,9 @@ def build_router(settings: Settings, journal: JournalView) -> APIRouter:
             "spool_bytes": usage.held_bytes + usage.ring_bytes,
             "spool_limit_bytes": settings.spool_limit_bytes,
             "refused": journal.refusals(),
+            "retrievals": await asyncio.to_thread(retrieving.status) if retrieving else None,
+            "pacs": _json(await asyncio.to_thread(pacs.state)) if pacs else None,
+            "reports": {**asdict(reports.counts()), "not_acknowledged": reports.refusals(), "aside": reports.refused()},
         }
 
     @router.get("/journal")
@@ -62,3 +106,7 @@ def build_router(settings: Settings, journal: JournalView) -> APIRouter:
         return journal.states_of(study)
 
     return router
+
+
+def _json(state: PacsState | None) -> dict[str, Any] | None:
+    return None if state is None else state.model_dump(mode="json")

@@ -1,7 +1,19 @@
 """Events in: the centre's commands to this hospital."""
 
+import asyncio
+from typing import Protocol
+
+from edge_agent.ports import Orders
 from edge_agent.usecases.keep_ring import Ring
-from imaging_common.events import BatchStored, Envelope
+from imaging_common.events import (
+    BatchStored,
+    Envelope,
+    HospitalRegistered,
+    OrderCancelled,
+    OrderPlaced,
+    RetrieveCancelled,
+    RetrieveRequested,
+)
 from imaging_common.messaging import EventRouter
 
 
@@ -13,5 +25,60 @@ def build_router(hospital: str, ring: Ring) -> EventRouter:
     async def take_receipt_on_batch_stored(event: BatchStored, envelope: Envelope) -> None:
         """On BatchStored: the copies it names move to the ring; emits nothing."""
         await ring.take_receipt(event)
+
+    return router
+
+
+def build_order_router(hospital: str, orders: Orders) -> EventRouter:
+    """The handlers of the modality worklist, on the same topic."""
+    router = EventRouter()
+
+    @router.on(OrderPlaced, f"edge-commands-{hospital}")
+    async def place_order_on_order_placed(event: OrderPlaced, envelope: Envelope) -> None:
+        """On OrderPlaced: the order stands in the worklist; emits nothing."""
+        await asyncio.to_thread(orders.put, event)
+
+    @router.on(OrderCancelled, f"edge-commands-{hospital}")
+    async def cancel_order_on_order_cancelled(event: OrderCancelled, envelope: Envelope) -> None:
+        """On OrderCancelled: the order leaves the worklist; emits nothing."""
+        await asyncio.to_thread(orders.cancel, event.order_id, event.revision)
+
+    return router
+
+
+class RetrieveCommands(Protocol):
+    """What takes the commands about the PACS's images."""
+
+    async def request(self, request: RetrieveRequested) -> None:
+        """Keep a request durably."""
+        ...
+
+    async def cancel(self, command: RetrieveCancelled) -> None:
+        """Remember durably that nobody wants it."""
+        ...
+
+    async def take_policy(self, policy: HospitalRegistered) -> None:
+        """Remember the hospital's tier durably."""
+        ...
+
+
+def build_retrieve_router(hospital: str, retrieving: RetrieveCommands) -> EventRouter:
+    """The handlers of retrievals, on the same topic, and of the hospital's policy."""
+    router = EventRouter()
+
+    @router.on(RetrieveRequested, f"edge-commands-{hospital}")
+    async def keep_request_on_retrieve_requested(event: RetrieveRequested, envelope: Envelope) -> None:
+        """On RetrieveRequested: keep it in the journal and begin; emits RetrieveProgressed, RetrieveFailed later."""
+        await retrieving.request(event)
+
+    @router.on(RetrieveCancelled, f"edge-commands-{hospital}")
+    async def cancel_retrieval_on_retrieve_cancelled(event: RetrieveCancelled, envelope: Envelope) -> None:
+        """On RetrieveCancelled: nothing more is fetched; emits RetrieveProgressed (cancelled)."""
+        await retrieving.cancel(event)
+
+    @router.on(HospitalRegistered, "hospital-registered")
+    async def take_policy_on_hospital_registered(event: HospitalRegistered, envelope: Envelope) -> None:
+        """On HospitalRegistered: in the central tier copy the PACS's history; emits nothing."""
+        await retrieving.take_policy(event)
 
     return router

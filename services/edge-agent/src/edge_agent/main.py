@@ -13,19 +13,29 @@ from prometheus_client import REGISTRY
 from edge_agent.adapters.centre import StowCentre
 from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.metrics import JournalMetrics
+from edge_agent.adapters.order_journal import OrderJournal
 from edge_agent.adapters.receivers import Receivers
 from edge_agent.adapters.recovery import recover_spool, take_spool
+from edge_agent.adapters.report_centre import HttpReportCentre
+from edge_agent.adapters.report_journal import ReportJournal
+from edge_agent.adapters.services_process import ServicesProcess
 from edge_agent.adapters.spool import Budget, SpoolFolder, SpoolLock
 from edge_agent.adapters.token import AccessToken
 from edge_agent.api import build_router as build_api
+from edge_agent.handlers import build_order_router, build_retrieve_router
 from edge_agent.handlers import build_router as build_handlers
-from edge_agent.ports import Centre
+from edge_agent.hl7 import MllpServer
+from edge_agent.pacs import PacsSide
+from edge_agent.ports import CatalogueDoor, Centre
+from edge_agent.retrieving import RetrievingSide
 from edge_agent.settings import Settings
 from edge_agent.usecases.announce_studies import Announcer
 from edge_agent.usecases.keep_ring import Ring
 from edge_agent.usecases.relay_events import EventRelay
 from edge_agent.usecases.send_batches import BatchSender
 from edge_agent.usecases.send_heartbeat import Heartbeat
+from edge_agent.usecases.send_reports import ReportSender
+from edge_agent.usecases.take_message import TakeMessage
 from imaging_common.dicom.association import listen
 from imaging_common.errors import NotReady
 from imaging_common.http import create_app
@@ -41,7 +51,13 @@ CHECKPOINT_SECONDS = 1.0
 class EdgeAgent:
     """One hospital's agent; a fake publisher and centre go in here."""
 
-    def __init__(self, settings: Settings, publisher: EventPublisher, centre: Centre | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        publisher: EventPublisher,
+        centre: Centre | None = None,
+        catalogues: CatalogueDoor | None = None,
+    ) -> None:
         settings.spool_dir.mkdir(parents=True, exist_ok=True)
         self.settings = settings
         self.folder = SpoolFolder(settings.spool_dir)
@@ -51,15 +67,36 @@ class EdgeAgent:
         self.journal = Journal(self.folder.journal_path, on_commit=self._budget.set_held)
         self._budget.set_held(self.journal.usage().held_bytes)
         recover_spool(self.folder, self.journal)
-        self._listener = _listen(settings)
+        self._listener = _listen(settings, settings.dimse_port)
         self.dimse_port: int = self._listener.getsockname()[1]
-        self._centre = centre or StowCentre(settings.ingest_url, self.folder, _token(settings))
+        forwarded_by = settings.hospital if settings.pacs_ae_title else ""
+        self._centre = centre or StowCentre(
+            settings.ingest_url, self.folder, _token(settings), forwarded_by=forwarded_by
+        )
         self.sender = BatchSender(settings, self.journal, self.folder, self._centre)
         self.relay = EventRelay(self.journal, publisher)
-        self.announcer = Announcer(settings.hospital, settings.quiet_seconds, self.journal, self.relay.notify)
+        self.pacs: PacsSide | None = None
+        if settings.pacs_ae_title:
+            self.pacs = PacsSide(settings, self.journal, _token(settings), self.relay.notify, catalogues)
+        self.announcer = (
+            self.pacs.forward
+            if self.pacs
+            else Announcer(settings.hospital, settings.quiet_seconds, self.journal, self.relay.notify)
+        )
+        self.retrieving = RetrievingSide(
+            settings, self.journal, self.pacs, self._centre, publisher, self.relay.notify
+        )
         self.ring = Ring(settings, self.journal, self.folder)
-        self.heartbeat = Heartbeat(settings, self.journal, publisher)
+        self.heartbeat = Heartbeat(settings, self.journal, publisher, self.pacs.state if self.pacs else lambda: None)
         self.receivers = Receivers(settings, self._listener, self.sender.notify)
+        self.reports = ReportJournal(self.journal, self.folder.root / "reports", settings.reports_limit_bytes)
+        self._report_centre = HttpReportCentre(settings.ingest_url, _token(settings))
+        self.report_sender = ReportSender(self.reports, self._report_centre)
+        self.orders = OrderJournal(self.journal)
+        take = TakeMessage(settings.hospital, self.reports, self.orders, self.report_sender.notify)
+        self.mllp = MllpServer(settings, take)
+        services_listener = _listen(settings, settings.services_port) if settings.services_port else None
+        self.services = ServicesProcess(settings, services_listener, self._hint)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -68,12 +105,24 @@ class EdgeAgent:
                 for work in (
                     *(self.receivers, self.sender, self.announcer),
                     *(self.relay, self.ring, self.heartbeat),
+                    *(self.report_sender, self.mllp),
+                    *(self.services, self.retrieving),
                 ):
                     group.create_task(work.run())
+                if self.pacs:
+                    group.create_task(self.pacs.watch.run())
                 group.create_task(self._checkpoint())
         finally:
+            await self._report_centre.close()
+            if self.pacs:
+                await self.pacs.close()
             if isinstance(self._centre, StowCentre):
                 await self._centre.close()
+
+    def _hint(self, study_uid: str) -> None:
+        """A notice said that the PACS has news of a study."""
+        if self.pacs:
+            self.pacs.watch.hint(study_uid)
 
     async def _checkpoint(self) -> None:
         while True:
@@ -83,6 +132,7 @@ class EdgeAgent:
     def close(self) -> None:
         """Give the port and the spool back."""
         self._listener.close()
+        self.services.close()
         self.journal.close()
         self._lock.release()
 
@@ -105,6 +155,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     messaging = Messaging(SERVICE, settings, group=f"{SERVICE}-{settings.hospital}")
     agent = EdgeAgent(settings, messaging.publisher)
     messaging.include(build_handlers(settings.hospital, agent.ring))
+    messaging.include(build_order_router(settings.hospital, agent.orders))
+    messaging.include(build_retrieve_router(settings.hospital, agent.retrieving))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -123,8 +175,9 @@ def build_app(settings: Settings | None = None) -> FastAPI:
             agent.close()
 
     checks = {"kafka": messaging.check, "receivers": agent.receivers.check, "spool": agent.check_spool}
+    checks["services"] = agent.services.check
     app = create_app(SERVICE, settings, lifespan=lifespan, checks=checks)
-    app.include_router(build_api(settings, agent.journal))
+    app.include_router(build_api(settings, agent.journal, agent.reports, agent.pacs, agent.retrieving))
     return app
 
 
@@ -149,12 +202,12 @@ def _terminate() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The DICOM port; a receiving process of an agent that was just killed may hold it for a moment."""
+def _listen(settings: Settings, port: int) -> socket.socket:
+    """A DICOM port; a receiving process of an agent that was just killed may hold it for a moment."""
     deadline = time.monotonic() + BIND_SECONDS
     while True:
         try:
-            return listen(settings.dimse_host, settings.dimse_port)
+            return listen(settings.dimse_host, port)
         except OSError:
             if time.monotonic() > deadline:
                 raise

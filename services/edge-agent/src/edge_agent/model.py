@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 
 class State(StrEnum):
@@ -171,3 +172,34 @@ class PacsInstance:
     instance_number: int | None = None
     transfer_syntax_uid: str | None = None
     """Where the PACS says it (0008,3002)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """A report that is acknowledged to its sender."""
+
+    number: int
+    sha256: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCounts:
+    """How many reports, and orders' messages, are where."""
+
+    waiting: int
+    sent: int
+    refused: int
+    orders: int
+    held_bytes: int
+    """Of those that wait or are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievedFile:
+    """A Part 10 file that the PACS gave, on its way to the centre; it passed the gate."""
+
+    path: Path
+    study_uid: str
+    sop_instance_uid: str
+    length: int

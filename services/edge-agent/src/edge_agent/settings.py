@@ -83,9 +83,30 @@ class Settings(ServiceSettings):
     """The gateway that workstations' questions go to."""
     workstations: str = ""
     """Workstations that may be sent to (C-MOVE), comma-separated `AE@host:port`."""
+    region_name: str = "IMAGING_REGION"
+    """Issuer of the patient ids that are made for other hospitals' patients."""
+    find_limit: int = 2000
+    """Matches that one C-FIND of a workstation may give."""
+    workstation_wait_seconds: float = 300.0
+    """How long a workstation's retrieval waits for the next byte while the region fetches from a holder."""
+    commitment_peers: str = ""
+    """Where storage commitment reports can be brought besides `workstations`, comma-separated `AE@host:port`."""
+    commitment_wait_seconds: float = 3600.0
+    """How long a storage commitment waits for the archive's receipts before it reports a failure."""
+    commitment_attempts: int = 20
+    """Reports of one storage commitment that may fail before it is given up."""
     mllp_port: int = 0
     """The port for HL7 v2 over MLLP (ORU^R01, ORM^O01); 0: off."""
     mllp_host: str = "127.0.0.1"
+    mllp_callers: str = ""
+    """Comma-separated addresses that may send HL7 messages; empty: those of `allowed_callers`."""
+    mllp_connections: int = 32
+    mllp_message_bytes: int = 16 << 20
+    """Bytes of one message; a longer one ends its connection."""
+    mllp_idle_seconds: float = 600.0
+    """A connection ends after so long without a whole message."""
+    reports_limit_bytes: int = 2 << 30
+    """Bytes of reports that the centre has not taken, or refused; beyond it messages get AE."""
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for a receiving process (secrets it does not need left out)."""

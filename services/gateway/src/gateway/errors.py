@@ -3,7 +3,8 @@
 ImagingError
 ├── RetryableError
 │   ├── ProviderUnavailable   the OIDC provider does not answer
-│   └── ConsultUnavailable    the consult service does not answer
+│   ├── ConsultUnavailable    the consult service does not answer
+│   └── HolderAway            the hospital that holds the images cannot give them now
 └── RejectedError
     ├── SignInFailed          the provider's answer does not belong to a sign-in that began here
     ├── RegistryConflict      a hospital's entry changed without a new revision
@@ -12,6 +13,7 @@ ImagingError
         └── ConsultConflict   somebody else was faster
 """
 
+from gateway.retrievals.model import Away
 from imaging_common.errors import RejectedError, RetryableError
 
 
@@ -21,6 +23,14 @@ class ProviderUnavailable(RetryableError):
 
 class ConsultUnavailable(RetryableError):
     """The consult service does not answer in time, or answers with 5xx."""
+
+
+class HolderAway(RetryableError):
+    """Images lie at a hospital that cannot give them now; `away` says why and since when."""
+
+    def __init__(self, away: Away) -> None:
+        super().__init__(f"{away.holder} cannot be asked: {away.reason}")
+        self.away = away
 
 
 class SignInFailed(RejectedError):

@@ -3,8 +3,11 @@
 from collections.abc import Awaitable, Callable
 
 from gateway.live import LiveHub
+from gateway.model import HolderTurned, RetrievalMoved
 from gateway.ports import GrantStore, NoticeStore
+from gateway.retrievals.retriever import Retriever
 from gateway.usecases.apply_grant import apply_grant
+from gateway.usecases.prefetch_studies import Prefetch
 from imaging_common.events import (
     ConsultAccepted,
     ConsultAcknowledged,
@@ -12,22 +15,28 @@ from imaging_common.events import (
     ConsultRejected,
     ConsultSubmitted,
     ConsultWithdrawn,
+    EdgeHeartbeat,
     Envelope,
     Event,
     NoticeRaised,
+    RetrieveFailed,
+    RetrieveProgressed,
+    StudyChanged,
 )
 from imaging_common.messaging import EventRouter
 
 TRANSITIONS = (ConsultSubmitted, ConsultAccepted, ConsultRejected, ConsultWithdrawn, ConsultAcknowledged)
 
 
-def build_router(grants: GrantStore, notices: NoticeStore) -> EventRouter:
+def build_router(grants: GrantStore, notices: NoticeStore, prefetch: Prefetch | None = None) -> EventRouter:
     """The whole map from events to use cases."""
     router = EventRouter()
 
     async def apply_grant_on_consult_changed(event: ConsultEvent, _: Envelope) -> None:
-        """On any transition of a consult: keep whom it opens which studies to."""
+        """On any transition of a consult: keep whom it opens which studies to; with the first, have them at hand."""
         await apply_grant(grants, event)
+        if prefetch is not None and isinstance(event, ConsultSubmitted):
+            await prefetch.case(event)
 
     for transition in TRANSITIONS:
         router.on(transition, "consult-changed")(apply_grant_on_consult_changed)
@@ -56,3 +65,21 @@ def build_live_reader(
             await live.publish(event)
 
     return tell_pages_on_event
+
+
+def build_retrieval_reader(retriever: Retriever, live: LiveHub) -> Callable[[Event, Envelope], Awaitable[None]]:
+    """For what this copy waits for: what hospitals say of retrievals and of themselves, and that the index changed."""
+
+    async def follow_retrieval_on_event(event: Event, envelope: Envelope) -> None:
+        if isinstance(event, StudyChanged):
+            await retriever.study_changed(event)
+        elif isinstance(event, RetrieveProgressed):
+            await retriever.progressed(envelope.speaker, event)
+            await live.publish(RetrievalMoved(event.study_uid, envelope.speaker))
+        elif isinstance(event, RetrieveFailed):
+            await retriever.failed(envelope.speaker, event)
+            await live.publish(RetrievalMoved(event.study_uid, envelope.speaker))
+        elif isinstance(event, EdgeHeartbeat) and await retriever.edges.heard(envelope.speaker, event):
+            await live.publish(HolderTurned(envelope.speaker))
+
+    return follow_retrieval_on_event

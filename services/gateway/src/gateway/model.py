@@ -16,6 +16,7 @@ from imaging_common.events import (
     ConsultWithdrawn,
     HospitalRegistered,
     NoticeRaised,
+    OrderPlaced,
     StudyChanged,
     Version,
 )
@@ -37,6 +38,12 @@ class HospitalEntry(BaseModel):
     level: Literal["community", "secondary", "tertiary", "outside"]
     tier: Literal["distributed", "central"]
     compression: Literal["htj2k", "keep"] = "htj2k"
+    cache_weight: float = Field(default=1.0, gt=0)
+    """Its share of the cache tier's quota, against the other hospitals' weights."""
+    retention_days: int = Field(default=30, ge=1)
+    """Days in which a deletion in the central tier can be undone."""
+    legal_hold: bool = False
+    """Nothing of this hospital is deleted while it holds."""
 
     def event(self) -> HospitalRegistered:
         """The public statement about this hospital."""
@@ -93,6 +100,8 @@ class CaseGrant(BaseModel):
     applicant_hospital: str
     consultant_hospital: str
     studies: list[StudyRef]
+    workstation: bool = False
+    """The case allows both hospitals' workstations."""
     ended_at: datetime | None = None
 
 
@@ -112,6 +121,7 @@ def grant_of(event: ConsultEvent, applicant_grants: tuple[Grant, ...]) -> CaseGr
         applicant=event.applicant,
         applicant_hospital=event.applicant_hospital,
         consultant_hospital=event.consultant_hospital,
+        workstation=event.workstation,
         studies=[study for study in named if decide(applicant, Action.VIEW, study).allowed],
         ended_at=event.at if ended else None,
     )
@@ -119,7 +129,23 @@ def grant_of(event: ConsultEvent, applicant_grants: tuple[Grant, ...]) -> CaseGr
 
 def grants_from(cases: list[CaseGrant]) -> tuple[Grant, ...]:
     """The access rule's grants of open cases."""
-    return tuple(Grant(study, case.consult_id) for case in cases if case.open for study in case.studies)
+    opened = [case for case in cases if case.open]
+    return tuple(Grant(study, case.consult_id, case.workstation) for case in opened for study in case.studies)
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalMoved:
+    """A retrieval of this study is further, or has ended."""
+
+    study_uid: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class HolderTurned:
+    """A hospital can be asked again, or cannot be asked any more."""
+
+    holder: str
 
 
 def recipients_of(claims: Claims) -> list[str]:
@@ -131,7 +157,15 @@ def tells(subject: Subject, event: Any) -> list[str]:
     """The names of the page events by which this person's open pages learn of `event`; empty: not theirs to know."""
     if isinstance(event, StudyChanged):
         ref = StudyRef(event.study_uid, event.holder)
-        return ["studies"] if decide(subject, Action.SEARCH, ref).allowed else []
+        operates = "region-operator" in subject.roles or (
+            "hospital-operator" in subject.roles and subject.hospital == event.holder
+        )
+        return ["studies"] * decide(subject, Action.SEARCH, ref).allowed + ["residents"] * operates
+    if isinstance(event, RetrievalMoved):
+        ref = StudyRef(event.study_uid, event.holder)
+        return ["progress"] if decide(subject, Action.SEARCH, ref).allowed else []
+    if isinstance(event, HolderTurned):
+        return ["studies"]
     if isinstance(event, ConsultEvent):
         party = subject.hospital and subject.hospital in (event.applicant_hospital, event.consultant_hospital)
         return ["consults", f"consult-{event.consult_id}"] if party else []
@@ -139,3 +173,23 @@ def tells(subject: Subject, event: Any) -> list[str]:
         mine = recipients_of(Claims(subject.user, subject.hospital, subject.roles))
         return ["notices"] if event.recipient in mine else []
     return []
+
+
+class Order(BaseModel):
+    """An imaging order of one hospital, as it was placed; `cancelled` once it was taken back."""
+
+    hospital: HospitalId
+    placed_by: str
+    order: OrderPlaced
+    cancelled: bool = False
+
+
+class StudyCommands(BaseModel):
+    """What operators ordered about a study of the central tier; `revision` counts the commands."""
+
+    study_uid: str
+    holder: HospitalId
+    revision: int = 0
+    deleted: bool = False
+    purge_after: datetime | None = None
+    held: bool = False

@@ -1,9 +1,10 @@
 """What the gateway's use cases need of the world."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
-from gateway.model import CaseGrant, HospitalEntry, Session, Tokens
+from gateway.model import CaseGrant, HospitalEntry, Order, Session, StudyCommands, Tokens
 from imaging_common.auth import Claims
 from imaging_common.events import NoticeRaised
 
@@ -133,4 +134,60 @@ class ConsultService(Protocol):
 
     async def issue(self, token: str, consult_id: str, version: int) -> dict[str, Any]:
         """Issue the report; the case afterwards."""
+        ...
+
+
+class OrderBook(Protocol):
+    """The orders for the hospitals' worklists; placing and cancelling tells the hospital's edge agent."""
+
+    async def place(self, order: Order) -> None:
+        """Keep it and send it, in one transaction; the same order again changes nothing."""
+        ...
+
+    async def cancel(self, hospital: str, order_id: str) -> Order | None:
+        """Take an open order of that hospital back; None when there is none."""
+        ...
+
+    async def open_orders(self, hospital: str, limit: int) -> list[Order]:
+        """A hospital's orders that were not taken back, the next one first; those of past days are left out."""
+        ...
+
+
+class ReportStatements(Protocol):
+    """What operators say of the hospitals' reports; saying it tells the index."""
+
+    async def state(self, hospital: str, report_key: str, study_uid: str | None, user: str, after: int) -> bool:
+        """Say to which study a report belongs, in one transaction; False: a statement later than `after` is known."""
+        ...
+
+
+class CommandBook(Protocol):
+    """What operators ordered about studies of the central tier."""
+
+    async def of(self, holder: str, study_uid: str) -> StudyCommands:
+        """What holds now; nothing was ordered: revision 0."""
+        ...
+
+    async def delete(self, commands: StudyCommands, *, reason: str, user: str, purge_after: datetime) -> bool:
+        """Order the deletion, if nothing was ordered meanwhile."""
+        ...
+
+    async def restore(self, commands: StudyCommands, *, user: str) -> bool:
+        """Undo the deletion, if nothing was ordered meanwhile."""
+        ...
+
+    async def hold(self, commands: StudyCommands, *, held: bool, user: str) -> bool:
+        """Set or lift the legal hold, if nothing was ordered meanwhile."""
+        ...
+
+    async def deleted(self, holder: str | None, limit: int) -> list[StudyCommands]:
+        """Deleted studies that can still be restored, the next to be purged first; of all holders with None."""
+        ...
+
+
+class PatientStatements(Protocol):
+    """What operators say of who a patient is."""
+
+    async def say(self, hospital: str, patient_id: str, resident_id: str | None) -> int:
+        """State it (None: the link is taken back) with the next revision, which is returned."""
         ...

@@ -33,6 +33,18 @@ class GatewaySettings(ServiceSettings):
     """A file with the same JSON; taken when `hospitals` is empty."""
     frame_ancestors: str = ""
     """Other origins that may embed the viewer (the EHR's), separated by spaces."""
+    heartbeat_seconds: float = 10.0
+    """Between two heartbeats of an edge agent; after three without one its hospital counts as offline."""
+    frame_wait_seconds: float = 30.0
+    """So long an image is waited for that lies at its hospital."""
+    retrieval_silence_seconds: float = 60.0
+    """A whole series or study is given up when nothing of it lands for so long."""
+    viewer_linger_seconds: float = 10.0
+    """So long after the last viewer left a retrieval is cancelled."""
+    prefetch_priors: int = 3
+    """Earlier studies of the same person that opening a study brings into the cache tier; 0: none."""
+    prefetch_record_studies: int = 5
+    """Studies that opening a resident's record in the EHR brings into the cache tier."""
     time_zone: str = "Asia/Shanghai"
     """In which the portal shows times."""
 

@@ -11,16 +11,25 @@ from imaging_common.http import create_app
 from imaging_common.messaging import Messaging
 from imaging_common.messaging.outbox import Outbox, OutboxRelay
 from imaging_common.mongo import connect
-from imaging_common.objects.model import ARCHIVE_BUCKET, STAGING_BUCKET
+from imaging_common.objects.model import ARCHIVE_BUCKET, CACHE_BUCKET, STAGING_BUCKET
 from imaging_common.objects.store import MinioObjectStore
 from imaging_common.telemetry import get_logger
+from indexer.adapters.fill_listings import fill_listings
 from indexer.adapters.mongo_index import MongoIndex
-from indexer.handlers import build_router
+from indexer.adapters.mongo_links import MongoLinks
+from indexer.adapters.mongo_reports import MongoReports
+from indexer.handlers import build_instances_router, build_reports_router, build_residents_router, build_router
 from indexer.settings import IndexerSettings
 from indexer.usecases.announce_study import AnnounceStudy
+from indexer.usecases.command_study import CommandStudy
+from indexer.usecases.evict_instances import EvictInstances
+from indexer.usecases.index_catalogue import IndexCatalogue
 from indexer.usecases.index_manifest import IndexManifest
+from indexer.usecases.index_report import IndexReport
+from indexer.usecases.link_patient import LinkPatient, MergeResidents
 from indexer.usecases.settle_quiet_studies import SettleQuietStudies
 from indexer.usecases.sweep_objects import IndexObject, SweepObjects
+from indexer.usecases.withdraw_study import WithdrawStudy
 
 SERVICE = "indexer"
 FAILED = Counter("imaging_indexer_rounds_failed", "Periodic rounds that failed and come again", ["round"])
@@ -47,20 +56,40 @@ def build_app(settings: IndexerSettings | None = None) -> FastAPI:
     store = MinioObjectStore(settings)
     index_manifest = IndexManifest(index, settings.quiet_seconds)
     index_object = IndexObject(index, store, index_manifest)
-    sweep = SweepObjects(index, store, index_object)
+    index_catalogue = IndexCatalogue(index, store)
+    sweep = SweepObjects(index, store, index_object, index_catalogue)
     messaging = Messaging(SERVICE, settings)
-    messaging.include(build_router(index, index_object, AnnounceStudy(index)))
+    messaging.include(
+        build_router(index, AnnounceStudy(index), index_catalogue, WithdrawStudy(index), CommandStudy(index))
+    )
+    reports = MongoReports(client[settings.database])
+    index_report = IndexReport(index, reports, store)
+    messaging.include(build_reports_router(index_report))
+    links = MongoLinks(client, client[settings.database])
+    link_patient = LinkPatient(index, links)
+    messaging.include(build_residents_router(link_patient, MergeResidents(links)))
+    instance_readers = [Messaging(SERVICE, settings) for _ in range(settings.instance_readers)]
+    for reader in instance_readers:
+        reader.include(build_instances_router(index_object, EvictInstances(index)))
     relay = OutboxRelay(outbox, messaging.publisher)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await index.prepare()
+        await reports.prepare()
+        await links.prepare()
+        await fill_listings(client[settings.database])
         await relay.start()
-        await messaging.start()
+        await asyncio.gather(*(reader.start() for reader in (messaging, *instance_readers)))
         rounds = [
             asyncio.create_task(repeat("quiet", settings.quiet_poll_seconds, SettleQuietStudies(index))),
             asyncio.create_task(repeat("staging", settings.sweep_seconds, lambda: sweep(STAGING_BUCKET))),
             asyncio.create_task(repeat("archive", settings.archive_sweep_seconds, lambda: sweep(ARCHIVE_BUCKET))),
+            asyncio.create_task(repeat("cache", settings.cache_sweep_seconds, lambda: sweep(CACHE_BUCKET))),
+            asyncio.create_task(repeat("links", settings.sweep_seconds, link_patient.resume)),
+            asyncio.create_task(repeat("reports", settings.reports_poll_seconds, index_report.round)),
+            asyncio.create_task(repeat("report-sweep", settings.archive_sweep_seconds, index_report.sweep)),
+            asyncio.create_task(repeat("report-review", settings.archive_sweep_seconds, index_report.rematch_all)),
         ]
         try:
             yield
@@ -68,8 +97,12 @@ def build_app(settings: IndexerSettings | None = None) -> FastAPI:
             for task in rounds:
                 task.cancel()
             await asyncio.gather(*rounds, return_exceptions=True)
-            await messaging.stop()
+            await asyncio.gather(*(reader.stop() for reader in (messaging, *instance_readers)))
             await relay.stop()
             await client.close()
 
-    return create_app(SERVICE, settings, lifespan=lifespan, checks={"kafka": messaging.check, "mongodb": index.check})
+    async def check_kafka() -> None:
+        for reader in (messaging, *instance_readers):
+            await reader.check()
+
+    return create_app(SERVICE, settings, lifespan=lifespan, checks={"kafka": check_kafka, "mongodb": index.check})

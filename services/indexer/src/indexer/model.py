@@ -1,9 +1,9 @@
-"""The rules of the index, without I/O: identity of instances, facts of studies and series, completeness."""
+"""The rules of the index, without I/O: documents of instances, facts of studies and series, completeness."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 from typing import Any
 
 import orjson
@@ -15,43 +15,10 @@ from imaging_common.objects.model import Manifest, StoredInstance
 Document = dict[str, Any]
 
 
-class Verdict(Enum):
-    """What an arriving instance is to the index."""
-
-    NEW = "new"
-    SAME = "same"
-    """The one that is served arrived again (or lies in a pack now)."""
-    KNOWN = "known"
-    """A superseded or conflicting one arrived again."""
-    CORRECTION = "correction"
-    CONFLICT = "conflict"
-
-
-@dataclass(slots=True)
-class Known:
-    """What the index has under a SOP Instance UID."""
-
-    sha256: str
-    pixel_sha256: str | None
-    digests: list[str]
-    location_key: str
-
-
-def judge(known: Known | None, arrived: StoredInstance) -> Verdict:
-    """Within one holder: same UID and pixels with another header corrects; other pixels conflict."""
-    if known is None:
-        return Verdict.NEW
-    if arrived.sha256 == known.sha256:
-        return Verdict.SAME
-    if arrived.sha256 in known.digests:
-        return Verdict.KNOWN
-    return Verdict.CORRECTION if arrived.pixel_sha256 == known.pixel_sha256 else Verdict.CONFLICT
-
-
 def location_of(manifest: Manifest, stored: StoredInstance) -> Document:
     """`imaging_common.index.model.Location` of an instance in a manifest's data object."""
     return {
-        "bucket": "staging" if manifest.kind == "batch" else "archive",
+        "bucket": manifest.lies_in,
         "key": manifest.data_key,
         "encoding": stored.encoding,
         "offset": stored.offset,
@@ -87,7 +54,26 @@ def instance_document(manifest: Manifest, stored: StoredInstance, digests: Seque
         "has_edge": manifest.has_edge,
         "location": location_of(manifest, stored),
         "header": orjson.dumps(stored.header),
+        "header_full": True,
     }
+
+
+def aside(document: Document, **fields: Any) -> Document:
+    """An instance's document as history (`instance_versions`, `conflicts`), with what else is to be said of it."""
+    version = document["sha256"] or f"header-{hashlib.sha256(document['header']).hexdigest()[:32]}"
+    return {**document, "_id": f"{document['_id']}/{version}", **fields}
+
+
+def tombstone(document: Document) -> Document:
+    """What is kept of an instance that was deleted for good: that it was there, no header and no place."""
+    names = (
+        "study_key", "series_key", "study_uid", "series_uid", "sop_instance_uid", "sop_class_uid", "holder",
+        "transfer_syntax_uid", "sha256", "pixel_sha256", "digests", "has_edge",
+    )  # fmt: skip
+    identity = document["_id"]
+    if identity.count("/") < 3:
+        identity = f"{identity}/{document['sha256']}"
+    return {"_id": identity, **{name: document[name] for name in names}, "location": None, "purged": True}
 
 
 def first_value(header: Mapping[str, Any], tag: str) -> Any:
@@ -150,8 +136,14 @@ class Announcement:
 
     number: int
     basis: str
-    entries: tuple[ManifestEntry, ...]
+    entries: tuple[ManifestEntry, ...] = ()
     rejected: tuple[RejectedEntry, ...] = ()
+    listed: int | None = None
+    """Instances in the catalogue of the PACS, all of which are indexed; None: it has none."""
+    facts_digest: str = ""
+    """Of what the catalogue says of patient and study."""
+    withdrawn: bool = False
+    announced_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +151,28 @@ class Tally:
     """Counts of one series, derived from its instances."""
 
     series_key: str
-    instances: int
-    stored: int
-    with_edge: int
+    instances: int = 0
+    stored: int = 0
+    with_edge: int = 0
+    online: int = 0
+    central: int = 0
+    """In staging or archive."""
+    headers: int = 0
+    """With their whole header."""
+
+
+def fill_gaps(present: Mapping[str, Any], values: Mapping[str, Any]) -> Document:
+    """`values`, but where `present` has a value already, that one."""
+    filled: Document = {}
+    for name, value in values.items():
+        kept = present.get(name)
+        if isinstance(value, Mapping) and "search" not in value:
+            filled[name] = fill_gaps(kept or {}, value)
+        elif isinstance(value, Mapping):
+            filled[name] = kept if kept and kept.get("search") else value
+        else:
+            filled[name] = value if kept in (None, "") else kept
+    return filled
 
 
 @dataclass(slots=True)
@@ -170,11 +181,16 @@ class Facts:
 
     source: str = ""
     values: Document = field(default_factory=dict)
+    present: Document = field(default_factory=dict)
+    """What the index has."""
 
-    def offer(self, sop_instance_uid: str, values: Document) -> None:
-        """Take the values if this instance comes before the present source, or is a correction of it."""
+    def offer(self, sop_instance_uid: str, values: Document, *, fill: bool = False) -> None:
+        """Take the values if this instance comes before the present source, or is a correction of it.
+
+        `fill`: what the index has (from a catalogue of the PACS) stays, only gaps are filled.
+        """
         if not self.source or sop_instance_uid <= self.source:
-            self.source, self.values = sop_instance_uid, values
+            self.source, self.values = sop_instance_uid, fill_gaps(self.present, values) if fill else values
 
 
 def accounted_for(
@@ -213,6 +229,11 @@ def statement(study: Document) -> StudyChanged:
         modalities=study["modalities"],
         study_date=study["study_date"] or None,
         resident_id=study["resident_id"],
+        online_count=study["online_count"],
+        withdrawn=study["withdrawn"],
+        deleted=study["deleted"],
+        corrections=study["corrections"],
+        report_count=study["report_count"],
         changed_at=study["updated_at"],
     )
 
@@ -240,6 +261,16 @@ def empty_study(holder: str, study_uid: str, tier: str, now: datetime) -> Docume
         "stored": False,
         "rejected": [],
         "conflicts": 0,
+        "corrections": 0,
+        "unlisted": 0,
+        "online_count": 0,
+        "header_count": 0,
+        "withdrawn": False,
+        "deleted": False,
+        "purge_after": None,
+        "held": False,
+        "report_count": 0,
+        "announced_at": None,
         "quiet_due": None,
         "quiet_settled": False,
         "updated_at": now,

@@ -2,10 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 
 from imaging_common.events import Event, HospitalRegistered
-from indexer.model import Announcement, Document, Known, Tally
+from indexer.identity import Known
+from indexer.model import Announcement, Document, Tally
+from indexer.residents import Link
+
+
+class Fate(Enum):
+    """What became of a manifest."""
+
+    NEW = "new"
+    INDEXED = "indexed"
+    REPLACED = "replaced"
+    """A later pack took its place, or its data was evicted."""
 
 
 class StudyUnit(Protocol):
@@ -14,8 +26,28 @@ class StudyUnit(Protocol):
     async def study(self) -> Document | None: ...
     async def series(self) -> list[Document]: ...
     async def known(self, sop_instance_uids: Sequence[str]) -> dict[str, Known]: ...
-    async def whole(self, sop_instance_uid: str) -> Document:
-        """An instance's document with its header."""
+    async def wholes(self, sop_instance_uids: Sequence[str]) -> list[Document]:
+        """Instances' documents with their headers, those that are listed."""
+        ...
+
+    async def versions(self, sop_instance_uid: str) -> list[Document]:
+        """What an instance was before: its rows of `instance_versions`."""
+        ...
+
+    async def listed(self) -> list[str]:
+        """The SOP Instance UIDs of all instances, in order of UIDs."""
+        ...
+
+    async def first_of(self, series_key: str) -> Document | None:
+        """The whole document of the series' instance with the lowest UID."""
+        ...
+
+    async def unlisted(self, sop_instance_uids: Sequence[str]) -> dict[str, Document]:
+        """Which of these left the study, so that whatever arrives of them is not listed, and why."""
+        ...
+
+    async def lying_in(self, collection: str, keys: Sequence[str]) -> list[Document]:
+        """Documents (without headers) whose bytes lie in one of these data objects."""
         ...
 
     async def arrived(self) -> Mapping[str, list[str]]:
@@ -23,27 +55,51 @@ class StudyUnit(Protocol):
         ...
 
     async def tallies(self) -> list[Tally]: ...
-    async def conflict_count(self) -> int: ...
-    async def correction_count(self) -> int: ...
-    async def announcement(self) -> Announcement | None: ...
-    async def put_announcement(self, announcement: Announcement) -> None: ...
-    async def put_instances(self, documents: Sequence[Document]) -> None:
-        """Insert or replace."""
+    async def report_count(self) -> int:
+        """The hospital's reports on the study."""
         ...
 
-    async def relocate(self, locations: Mapping[str, Document]) -> None:
-        """Point served instances (by UID) to other bytes."""
+    async def aside_counts(self) -> Document:
+        """`conflicts`, `corrections` and `unlisted` of the study."""
+        ...
+
+    async def announcement(self) -> Announcement | None: ...
+    async def link(self, patient_key: str) -> Link:
+        """Who a patient is; touches the link, so that its change and this one meet by conflict."""
+        ...
+
+    async def is_hospital(self, name: str) -> bool: ...
+    async def put_announcement(self, announcement: Announcement) -> None: ...
+    async def put_instances(self, documents: Sequence[Document], *, new: bool = False) -> None:
+        """Insert or replace; `new`: none of them is there."""
+        ...
+
+    async def amend(self, changes: Mapping[str, Document]) -> None:
+        """Set fields of served instances (by UID): above all where their bytes lie."""
+        ...
+
+    async def remove(self, sop_instance_uids: Sequence[str]) -> None:
+        """Take instances out of the study."""
+        ...
+
+    async def unlist(self, reasons: Mapping[str, Document]) -> None:
+        """Remember by UID why instances are not to be listed."""
+        ...
+
+    async def relist(self, sop_instance_uids: Sequence[str]) -> None:
+        """Forget it."""
         ...
 
     async def put_aside(self, collection: str, documents: Sequence[Document]) -> None:
-        """Keep superseded (`instance_versions`) or conflicting (`conflicts`) instances."""
+        """Keep former (`instance_versions`) or conflicting (`conflicts`) instances; `_id` as `model.aside` makes it."""
         ...
 
-    async def relocate_aside(self, locations: Mapping[tuple[str, str], Document]) -> None:
-        """Point superseded or conflicting instances (by UID and digest) to other bytes."""
+    async def relocate_aside(self, locations: Mapping[tuple[str, str], Document | None]) -> None:
+        """Point former or conflicting instances (by UID and digest) to other bytes, or to none."""
         ...
 
     async def put_series(self, documents: Sequence[Document]) -> None: ...
+    async def remove_series(self, series_keys: Sequence[str]) -> None: ...
     async def put_study(self, document: Document, *, replaces: Mapping[str, int]) -> None:
         """Write the study if its version is still `replaces`.
 
@@ -54,12 +110,19 @@ class StudyUnit(Protocol):
         """
         ...
 
-    async def replaced(self, manifest: str) -> bool:
-        """Whether a later pack took this one's place."""
+    async def fate_of(self, manifest: str) -> Fate:
+        """What became of a manifest so far."""
         ...
 
     async def mark_indexed(self, manifest: str, replaces: Sequence[str]) -> None:
         """Remember that a manifest is indexed, and which packs it takes the place of."""
+        ...
+
+    async def mark_replaced(self, manifests: Sequence[str], purged_at: datetime | None = None) -> None:
+        """Remember that these manifests' data is no more: an event about them that comes late does nothing.
+
+        `purged_at`: since when it was deleted for good; what is written there later was sent again.
+        """
         ...
 
     async def emit(self, topic: str, event: Event, key: str) -> None:
@@ -78,6 +141,18 @@ class Index(Protocol):
 
     async def indexed(self, manifests: Sequence[str]) -> set[str]:
         """Which of these manifests are indexed or replaced."""
+        ...
+
+    async def purged(self, manifests: Sequence[str]) -> dict[str, datetime]:
+        """Which of these manifests were deleted for good, and when."""
+        ...
+
+    async def forget(self, manifest: str) -> None:
+        """A manifest that was deleted for good was sent again: it is new."""
+        ...
+
+    async def announced(self, holder: str, study_uid: str) -> int:
+        """The number of the announcement that counts; 0 without one."""
         ...
 
     async def quiet_due(self, now: datetime) -> list[tuple[str, str]]:

@@ -19,3 +19,9 @@ class IndexerSettings(ServiceSettings):
     sweep_seconds: float = 30.0
     """Pause between two looks at the staged manifests that no event told of."""
     archive_sweep_seconds: float = 300.0
+    cache_sweep_seconds: float = 300.0
+    """Pause between two looks at the cached manifests and catalogues that no event told of."""
+    instance_readers: int = 3
+    """Readers of events about instances: a large batch of one study does not hold up another study's first image."""
+    reports_poll_seconds: float = 1.0
+    """Pause between two looks for DICOM documents that changed and for studies of the latest unmatched reports."""

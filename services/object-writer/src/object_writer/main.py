@@ -14,19 +14,27 @@ from imaging_common.mongo import connect
 from imaging_common.objects.scratch import remove_old
 from imaging_common.objects.store import MinioObjectStore
 from imaging_common.telemetry import get_logger
+from object_writer.adapters.mongo_cache_ledger import MongoCacheLedger
+from object_writer.adapters.mongo_deletions import MongoDeletions
 from object_writer.adapters.mongo_ledger import MongoLedger
 from object_writer.adapters.pool import PoolCompressor
 from object_writer.handlers import build_router
 from object_writer.settings import ObjectWriterSettings
 from object_writer.usecases.adopt_packs import AdoptPacks
 from object_writer.usecases.clean_up import CleanUp
+from object_writer.usecases.evict_cache import EvictCache, RemoveEvicted
 from object_writer.usecases.note_batch import NoteBatch
+from object_writer.usecases.note_cached import NoteCached
+from object_writer.usecases.purge_deleted import PurgeDeleted, RemovePurged
 from object_writer.usecases.seal_series import SCRATCH_PREFIX, SealSeries
 from object_writer.usecases.sweep_archive import RemindIndex, SweepArchive
+from object_writer.usecases.sweep_cache import SweepCache
 from object_writer.usecases.sweep_staging import SweepStaging
 from object_writer.usecases.write_pack import WritePack
 
 SERVICE = "object-writer"
+TURN_SECONDS = 30.0
+"""After a copy was killed another one goes on with the cache tier."""
 FAILED = Counter("imaging_object_writer_rounds_failed", "Periodic rounds that failed and come again", ["round"])
 log = get_logger(__name__)
 
@@ -50,14 +58,18 @@ def build_app(settings: ObjectWriterSettings | None = None) -> FastAPI:
     client = connect(settings)
     outbox = Outbox(client[settings.database])
     ledger = MongoLedger(client, settings.database, outbox, settings.lease_seconds)
+    cache = MongoCacheLedger(client, settings.database, outbox, min(settings.lease_seconds, TURN_SECONDS))
+    deletions = MongoDeletions(client, settings.database, outbox)
     store = MinioObjectStore(settings)
     compressor = PoolCompressor(settings.compressors)
     note_batch = NoteBatch(store, ledger)
+    note_cached = NoteCached(store, cache)
+    evict_cache = EvictCache(settings, ledger, cache)
     adopt_packs = AdoptPacks(store, ledger)
     write_pack = WritePack(store, compressor, settings.compressors)
     seal = SealSeries(settings, store, ledger, write_pack, adopt_packs)
     messaging = Messaging(SERVICE, settings)
-    messaging.include(build_router(note_batch, ledger))
+    messaging.include(build_router(note_batch, note_cached, ledger, cache, deletions))
     relay = OutboxRelay(outbox, messaging.publisher)
 
     async def remove_scratch() -> None:
@@ -73,12 +85,18 @@ def build_app(settings: ObjectWriterSettings | None = None) -> FastAPI:
         ),
         ("remind", settings.sweep_seconds, RemindIndex(ledger, settings.remind_seconds)),
         ("clean-up", settings.sweep_seconds, CleanUp(store, ledger, settings.grace_seconds)),
+        ("sweep-cache", settings.sweep_seconds, SweepCache(store, cache, note_cached, settings.orphan_seconds)),
+        ("evict", settings.cache_seconds, evict_cache),
+        ("remove-evicted", settings.cache_seconds, RemoveEvicted(store, cache, note_cached)),
+        ("purge", settings.purge_seconds, PurgeDeleted(store, deletions, cache)),
+        ("remove-purged", settings.purge_seconds, RemovePurged(store, ledger, deletions)),
         ("scratch", settings.sweep_seconds, remove_scratch),
     ]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await ledger.prepare()
+        for one in (ledger, cache, deletions):
+            await one.prepare()
         await relay.start()
         await messaging.start()
         tasks = [asyncio.create_task(repeat(name, pause, round_)) for name, pause, round_ in rounds]
@@ -94,4 +112,5 @@ def build_app(settings: ObjectWriterSettings | None = None) -> FastAPI:
             await client.close()
 
     checks = {"kafka": messaging.check, "mongodb": ledger.check, "objects": store.check}
-    return create_app(SERVICE, settings, lifespan=lifespan, checks=checks)
+    details = {"cache": evict_cache.detail}
+    return create_app(SERVICE, settings, lifespan=lifespan, checks=checks, details=details)

@@ -29,6 +29,20 @@ class ObjectWriterSettings(ServiceSettings):
     remind_seconds: float = 900.0
     """A pack that the index has not acknowledged for so long is announced again."""
     lease_seconds: float = 300.0
+    cache_bytes: int = 200 * 1024**3
+    """The cache tier's quota, for all hospitals together."""
+    cache_high: float = 0.95
+    """Share of the quota at which eviction begins: what is on its way still finds room."""
+    cache_low: float = 0.85
+    """Share of the quota at which it ends."""
+    cache_in_use_seconds: float = 900.0
+    """A study that was opened within this time is in use and is not evicted."""
+    cache_arriving_seconds: float = 60.0
+    """A study of which something came within this time is being retrieved and is not evicted."""
+    cache_seconds: float = 5.0
+    """Pause between two looks at the quota."""
+    purge_seconds: float = 60.0
+    """Pause between two looks for deleted studies whose retention is over."""
     compressors: int = 1
     """Processes that compress, at low priority."""
     scratch_dir: str = ""

@@ -1,10 +1,8 @@
 """The images in the story: sent by `dcmsend`, found, viewed from staging and archive, given back byte for byte."""
 
 import asyncio
-import email.parser
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,7 @@ import httpx
 import pydicom
 
 from imaging_native import ct
-
-DEADLINE_SECONDS = 120
+from imaging_native.asking import DEADLINE_SECONDS, parts, until
 
 
 def sample_files() -> list[Path]:
@@ -21,18 +18,6 @@ def sample_files() -> list[Path]:
     root = Path(pydicom.__file__).parent / "data"
     lines = Path(__file__).parent.with_name("samples.txt").read_text().splitlines()
     return [root / line for line in lines if line and not line.startswith("#")]
-
-
-async def until(condition: Callable[[], Any], what: str) -> Any:
-    """Ask `condition` (async) until it gives something true; the deadline names what was waited for."""
-    try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while True:
-                if found := await condition():
-                    return found
-                await asyncio.sleep(0.2)
-    except TimeoutError as error:
-        raise AssertionError(f"waited {DEADLINE_SECONDS} s for {what}") from error
 
 
 class ImageScene:
@@ -175,11 +160,3 @@ class ImageScene:
     async def _all_archived(self, study_uid: str) -> bool:
         answer = await self._agent.get("/journal", params={"study": study_uid})
         return all(row["state"] == "stored" for row in answer.json())
-
-
-async def parts(answer: httpx.Response) -> AsyncIterator[bytes]:
-    """The bodies of a `multipart/related` answer (RFC 2387)."""
-    header = email.parser.HeaderParser().parsestr(f"Content-Type: {answer.headers['content-type']}")
-    boundary = b"--" + str(header.get_param("boundary")).encode()
-    for part in answer.content.split(boundary)[1:-1]:
-        yield part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")

@@ -15,6 +15,7 @@ from typing import Any
 from pynetdicom import AE, _config, evt
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationServer, RequestHandler
 
 from imaging_common.dicom.contexts import supported_contexts
@@ -39,7 +40,7 @@ class HardenedHandler(RequestHandler):  # type: ignore[misc]
 
     def _create_association(self) -> Association:
         server = self.server
-        assoc = Association(self.ae, MODE_ACCEPTOR)
+        assoc = server.association_class(self.ae, MODE_ACCEPTOR)
         assoc._server = server
         assoc.name = f"AcceptorThread@{self.client_address[0]}:{self.client_address[1]}"
         sock = HardenedSocket(assoc, self.request)
@@ -78,11 +79,12 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
         Makes the sink for one C-STORE's data set.
     handlers
         pynetdicom's (event, function) pairs.
-    max_associations
-        Of this process.
+    contexts
+        What is offered; None: Verification and every storage SOP class.
     """
 
     request_queue_size = 128
+    association_class: type[Association] = Association
     socket: Any
 
     def __init__(
@@ -93,6 +95,7 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
         open_sink: SinkFactory,
         handlers: Handlers,
         ssl_context: Any = None,
+        contexts: list[PresentationContext] | None = None,
     ) -> None:
         self._listener = listener
         self._allow = allow
@@ -103,7 +106,13 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
             *handlers,
         ]
         super().__init__(
-            ae, listener.getsockname()[:2], ae.ae_title, supported_contexts(), ssl_context, bound, HardenedHandler
+            ae,
+            listener.getsockname()[:2],
+            ae.ae_title,
+            contexts or supported_contexts(),
+            ssl_context,
+            bound,
+            HardenedHandler,
         )
         ae._servers.append(self)
         self._thread = threading.Thread(target=self.serve_forever, name="dimse-server", daemon=True)

@@ -30,6 +30,7 @@ def create_app(
     *,
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]],
     checks: Mapping[str, Check],
+    details: Mapping[str, Callable[[], str]] | None = None,
 ) -> FastAPI:
     """Return an application with `/health/live`, `/health/ready` and `/metrics`, to which a service adds its routers.
 
@@ -39,6 +40,8 @@ def create_app(
         Starts and stops what the service needs; telemetry is set up before and flushed after it.
     checks
         What `/health/ready` looks at, by name; each raises when it does not work and has two seconds.
+    details
+        What it tells beside, by name; nothing of it makes the service unready.
     """
     setup_telemetry(service, settings)
 
@@ -54,13 +57,13 @@ def create_app(
 
     app = FastAPI(title=service, lifespan=with_telemetry, docs_url=None, redoc_url=None, openapi_url=None)
     problems.install(app)
-    _add_health(app, checks)
+    _add_health(app, checks, details or {})
     app.add_middleware(HttpMetrics)
     FastAPIInstrumentor.instrument_app(app, excluded_urls="health/.*,metrics", exclude_spans=["send", "receive"])
     return app
 
 
-def _add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
+def _add_health(app: FastAPI, checks: Mapping[str, Check], details: Mapping[str, Callable[[], str]]) -> None:
     @app.get("/health/live", include_in_schema=False)
     async def live() -> dict[str, str]:
         return {"status": "live"}
@@ -69,10 +72,12 @@ def _add_health(app: FastAPI, checks: Mapping[str, Check]) -> None:
     async def ready() -> JSONResponse:
         outcomes = dict(zip(checks, await asyncio.gather(*map(_run_check, checks.values())), strict=True))
         failed = {name: why for name, why in outcomes.items() if why is not None}
-        body = {
+        body: dict[str, Any] = {
             "status": "degraded" if failed else "ready",
             "checks": {name: why or "ok" for name, why in outcomes.items()},
         }
+        if details:
+            body["details"] = {name: detail() for name, detail in details.items()}
         return JSONResponse(body, status_code=503 if failed else 200)
 
     @app.get("/metrics", include_in_schema=False)

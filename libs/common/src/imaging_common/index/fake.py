@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from imaging_common.index.read import Clause, Level, StudyIndex
+from imaging_common.index.listing import listing_of
+from imaging_common.index.read import StudyIndex
+from imaging_common.index.streams import Clause
 
 
 class FakeIndexReader:
@@ -15,7 +17,11 @@ class FakeIndexReader:
         self.collections: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
 
     def put(self, collection: str, document: dict[str, Any]) -> None:
-        """Insert or replace by `_id`."""
+        """Insert or replace by `_id`; a study gets what the indexer derives."""
+        if collection == "studies":
+            number = document.get("patient", {}).get("id", "")
+            key = f"{document['holder']}^{number}" if number else ""
+            document |= {"patient_key": document.get("patient_key", key), **listing_of(document)}
         self.collections[collection][document["_id"]] = document
 
     def index(self) -> StudyIndex:
@@ -36,17 +42,6 @@ class FakeIndexReader:
         found = _ordered([d for d in self.collections[collection].values() if matches(d, where)], order)
         return found[skip : skip + limit] if limit else found[skip:]
 
-    async def merged(
-        self, level: Level, where: Clause, *, prefer: str, limit: int, offset: int
-    ) -> tuple[list[list[dict[str, Any]]], int]:
-        """See `IndexReader.merged`."""
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for document in await self.find(level.collection, where, order=level.order):
-            groups.setdefault(document[level.uid_field], []).append(document)
-        for group in groups.values():
-            group.sort(key=lambda d: (d["holder"] != prefer, -d.get("instance_count", 0), d["holder"]))
-        return list(groups.values())[offset : offset + limit], len(groups)
-
 
 def matches(document: Mapping[str, Any], where: Clause) -> bool:
     """Whether a document matches a filter: `$and`, `$or`, `$in`, `$gt(e)`, `$lt(e)`, `$ne`, `$regex`, equality."""
@@ -64,7 +59,7 @@ def _matches_one(document: Mapping[str, Any], name: str, condition: Any) -> bool
     if not isinstance(condition, Mapping):
         condition = {"$in": [condition]}
     values = value if isinstance(value, list) else [value]
-    negative = "$ne" in condition
+    negative = "$ne" in condition or "$nin" in condition
     return (all if negative else any)(_compares(item, condition) for item in values)
 
 
@@ -72,6 +67,7 @@ def _compares(value: Any, condition: Mapping[str, Any]) -> bool:
     flags = re.IGNORECASE if "i" in condition.get("$options", "") else 0
     checks: dict[str, Callable[[Any], bool]] = {
         "$in": lambda wanted: value in wanted,
+        "$nin": lambda unwanted: value not in unwanted,
         "$ne": lambda unwanted: value != unwanted,
         "$gt": lambda bound: value is not None and value > bound,
         "$gte": lambda bound: value is not None and value >= bound,

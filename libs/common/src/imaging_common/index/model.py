@@ -2,9 +2,10 @@
 
 Collections: `studies` (`_id` = `<holder>/<study>`), `series` (`_id` = `<holder>/<study>/<series>`), `instances`
 (`_id` = `<holder>/<study>/<sop>`), `instance_versions` and `conflicts` (`_id` = `<holder>/<study>/<sop>/<sha256>`),
-`announcements` (`_id` = `<holder>/<study>`), `manifests` (`_id` = `<bucket>/<key>`: what was indexed), `hospitals`
-(policies), `events` (the outbox), `meta` (epoch), `links` (`_id` = `<hospital>^<patient id>`), `merges` (`_id` =
-resident id), `reports` (`_id` = `<hospital>/<report key>`, newest version inside), `report_versions`.
+`unlisted` (`_id` = `<holder>/<study>/<sop>`: what left the study), `announcements` (`_id` = `<holder>/<study>`),
+`manifests` (`_id` = `<bucket>/<key>`: what was indexed), `hospitals` (policies), `events` (the outbox), `meta` (epoch),
+`links` (`_id` = `<hospital>^<patient id>`), `merges` (`_id` = resident id), `reports` (`_id` = `<hospital>/<report
+key>`, newest version inside), `report_versions`.
 """
 
 from datetime import datetime
@@ -48,6 +49,8 @@ class StudyDocument(BaseModel):
     patient: Patient = Patient()
     resident_id: str | None = None
     linked_by: Literal["", "ehr", "operator"] = ""
+    patient_key: str = ""
+    """`<hospital>^<patient id>`: the `_id` of its patient in `links`."""
     study_date: str = ""
     study_time: str = ""
     study_id: str = ""
@@ -80,6 +83,8 @@ class StudyDocument(BaseModel):
     announced_at: datetime | None = None
     """When the holder last said what it has."""
     updated_at: datetime
+    place: int | None = None
+    """Its place in the study list, None while it is not listed; see `listing.py`, for `tokens` too."""
 
 
 class SeriesDocument(BaseModel):
@@ -153,6 +158,12 @@ class ListedInstance(BaseModel):
     digests: list[str] = []
     """Every SHA-256 under which this UID arrived: the served one, corrected ones, conflicting ones."""
     has_edge: bool = True
+
+    @classmethod
+    def from_mongo(cls, document: dict[str, Any]) -> "ListedInstance":
+        """Build from a MongoDB document; an `InstanceDocument` where the bytes lie in the centre."""
+        here = document.get("location") is not None and document.get("sha256") is not None
+        return (InstanceDocument if here else cls).model_validate(document)
 
 
 class InstanceDocument(ListedInstance):

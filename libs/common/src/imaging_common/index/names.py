@@ -6,7 +6,7 @@ written, and in pinyin with or without spaces. Case, accents and width never mat
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,9 @@ COMPOUND_SURNAMES = frozenset(
      "南宫", "万俟", "单于", "端木", "闻人", "独孤"]
 )  # fmt: skip
 MAX_QUERY_LENGTH = 64
+MAX_TOKEN_LENGTH = 8
+MAX_TOKEN_WORDS = 6
+"""Words of a name at which a fuzzy search may begin."""
 _HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 _WORD_BREAK = re.compile(r"[\s^=,·]+")
 
@@ -84,6 +87,13 @@ def _han_parts(group: str) -> tuple[str, str]:
     return name[:cut], name[cut:]
 
 
+def pinyin_name(written: str) -> str:
+    """The alphabetic component group `Family^Given` of a name written in Han, e.g. `Wang^Xiaodong`."""
+    family, given = _han_parts(written)
+    reading = SURNAME_READINGS.get(family) or "".join(lazy_pinyin(family, v_to_u=False))
+    return "^".join(part.capitalize() for part in (reading, "".join(lazy_pinyin(given, v_to_u=False))) if part)
+
+
 def _pinyin_forms(family: str, given: str) -> set[str]:
     readings = [SURNAME_READINGS.get(family) or "".join(lazy_pinyin(family, v_to_u=False))]
     plain = "".join(lazy_pinyin(family, v_to_u=False))
@@ -98,6 +108,49 @@ def _pinyin_forms(family: str, given: str) -> set[str]:
         if "v" in form:
             forms |= {form.replace("v", "u"), form.replace("v", "yu")}
     return forms
+
+
+def name_tokens(forms: Iterable[str]) -> list[str]:
+    """The beginnings of a name's search forms at every word, without spaces; whole words also with a space behind them,
+    whole forms with `$`.
+
+    A form that a query matches has the query's token (`name_token`), so an index over tokens finds a beginning as an
+    equality. One Latin letter alone is no token.
+    """
+    tokens: set[str] = set()
+    for form in forms:
+        words = form.split(" ")
+        tokens.add("".join(words) + "$")
+        for start in range(min(len(words), MAX_TOKEN_WORDS)):
+            rest = "".join(words[start:])[:MAX_TOKEN_LENGTH]
+            shortest = 2 if rest[:1].isascii() else 1
+            tokens |= {rest[:length] for length in range(shortest, len(rest) + 1)}
+            ends = ("".join(words[start:end]) for end in range(start + 1, len(words)))
+            tokens |= {f"{whole} " for whole in ends if len(whole) <= MAX_TOKEN_LENGTH}
+    return sorted(tokens)
+
+
+def name_token(query: str, *, fuzzy: bool) -> str | None:
+    """The token that whatever `name_pattern(query)` matches has; None when it begins with a wild card or one letter."""
+    folded = fold(query[:MAX_QUERY_LENGTH])
+    if fuzzy:
+        folded = folded.strip("* ")
+    beginning = re.split(r"[*?]", folded)[0]
+    joined = beginning.replace(" ", "")
+    if not fuzzy and beginning == folded and joined:
+        return joined + "$"
+    if beginning.endswith(" ") and joined and len(joined) <= MAX_TOKEN_LENGTH:
+        return joined + " "
+    if len(joined) < 2 and (not joined or joined.isascii()):
+        return None
+    return joined[:MAX_TOKEN_LENGTH]
+
+
+def name_clause(query: str, *, fuzzy: bool) -> dict[str, Any]:
+    """The clause on documents of `index.studies` for a patient's name."""
+    pattern = {"patient.name.search": {"$regex": name_pattern(query, fuzzy=fuzzy)}}
+    token = name_token(query, fuzzy=fuzzy)
+    return pattern if token is None else {"tokens": token, **pattern}
 
 
 def name_pattern(query: str, *, fuzzy: bool) -> str:

@@ -4,6 +4,7 @@ A study without instances (announced, or claimed, but nothing arrived) is never 
 nor open access to anything.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,17 +15,26 @@ from pymongo.errors import PyMongoError
 
 from imaging_common.access import Subject, visible_studies
 from imaging_common.errors import RetryableError
-from imaging_common.index.model import InstanceDocument, SeriesDocument, StudyDocument
+from imaging_common.index.listing import LISTED
+from imaging_common.index.model import InstanceDocument, ListedInstance, SeriesDocument, StudyDocument
+from imaging_common.index.residents import MAX_MERGED, Resident, resident_of
+from imaging_common.index.streams import Clause, conjuncts, in_order, joined, places, scope_of, split
 
-Clause = Mapping[str, Any]
-"""A filter in MongoDB's query language over the fields of `imaging_common.index.model`."""
-HAS_INSTANCES: Clause = {"instance_count": {"$gt": 0}}
+PRESENT: Clause = {"instance_count": {"$gt": 0}, "withdrawn": {"$ne": True}, "deleted": {"$ne": True}}
 WITHOUT_HEADER: Mapping[str, int] = {"header": 0}
+NOT_IN_ROWS: Mapping[str, int] = {"header": 0, "location": 0, "digests": 0, "tokens": 0}
 FIND_DEADLINE_MS = 5_000
 MAX_KEYS = 10_000
 """Upper levels that a search at a lower level looks into."""
 
-STUDY_ORDER = (("study_date", -1), ("study_time", -1), ("study_uid", 1))
+LOOKAHEAD = 100
+"""So many more rows than asked for are counted; behind them is only "more"."""
+MAX_OFFSET = 10_000
+"""No page begins later: whoever wants to see more than that should narrow the search."""
+SLACK = 16
+"""Documents read beyond the wanted rows, for holders of the same study."""
+
+STUDY_ORDER = (("place", -1),)
 SERIES_ORDER = (("study_uid", 1), ("series_number", 1), ("series_uid", 1))
 INSTANCE_ORDER = (("series_key", 1), ("instance_number", 1), ("sop_instance_uid", 1))
 
@@ -51,7 +61,9 @@ class Page:
 
     rows: list[Row] = field(default_factory=list)
     remaining: int = 0
-    """How many more there are behind this page."""
+    """How many more there are behind this page, counted up to a bound."""
+    more: bool = False
+    """Whether there are even more than `remaining`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +96,6 @@ class IndexReader(Protocol):
         """Documents in order; limit 0 means no limit."""
         ...
 
-    async def merged(
-        self, level: Level, where: Clause, *, prefer: str, limit: int, offset: int
-    ) -> tuple[list[list[dict[str, Any]]], int]:
-        """Documents grouped by the level's UID, `prefer`'s first in each group; and how many groups there are."""
-        ...
-
 
 class StudyIndex:
     """The region's index as its readers see it."""
@@ -104,38 +110,139 @@ class StudyIndex:
 
     async def holders_of(self, study_uid: str) -> list[StudyDocument]:
         """The study at every holder that has instances of it; who may see which is for the caller to decide."""
-        found = await self._reader.find("studies", {"study_uid": study_uid, **HAS_INSTANCES}, order=(("holder", 1),))
+        found = await self._reader.find("studies", {"study_uid": study_uid, **PRESENT}, order=(("holder", 1),))
         return [StudyDocument.model_validate(document) for document in found]
 
+    async def recent(self, where: Clause, *, limit: int) -> list[StudyDocument]:
+        """Listed studies, newest first, at every holder; for the system's own use, not access-checked."""
+        found = await self._reader.find("studies", {**where, **PRESENT}, order=STUDY_ORDER, limit=limit)
+        return [StudyDocument.model_validate(document) for document in found]
+
+    async def studies_named(self, name: str, *, limit: int) -> list[StudyDocument]:
+        """Studies with this Study Instance UID, accession number or patient id, deleted ones too; not access-checked."""
+        where = {"$or": [{"study_uid": name}, {"accession": name}, {"patient.id": name}]}
+        found = await self._reader.find("studies", where, order=STUDY_ORDER, limit=limit) if name else []
+        return [StudyDocument.model_validate(document) for document in found]
+
+    async def resident(self, resident_id: str) -> Resident:
+        """The person behind a resident's id: merges are followed."""
+        known: dict[str, dict[str, Any]] = {}
+        asked: set[str] = set()
+        while (new := {resident_id, *known, *(d["into"] for d in known.values())} - asked) and len(known) < MAX_MERGED:
+            asked |= new
+            where = {"$or": [{"_id": {"$in": sorted(new)}}, {"into": {"$in": sorted(new)}}]}
+            known |= {document["_id"]: document for document in await self._reader.find("merges", where)}
+        return resident_of(resident_id, list(known.values()))
+
     async def search_studies(
-        self, subject: Subject, where: Clause | None = None, *, limit: int = 100, offset: int = 0
+        self,
+        subject: Subject,
+        where: Clause | None = None,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        lookahead: int = LOOKAHEAD,
     ) -> Page:
         """Studies the subject may see, newest first, one row per Study Instance UID."""
-        return await self.search(STUDIES, subject, where or {}, limit=limit, offset=offset)
+        return await self.search(STUDIES, subject, where or {}, limit=limit, offset=offset, lookahead=lookahead)
 
-    async def search(self, level: Level, subject: Subject, where: Clause, *, limit: int, offset: int) -> Page:
-        """One page of a level, merged over the holders the subject may see; headers are left out."""
-        clauses = [dict(where), _at_level(visible_studies(subject), level)]
-        if level is STUDIES:
-            clauses.append(dict(HAS_INSTANCES))
-        groups, total = await self._reader.merged(
-            level, {"$and": clauses}, prefer=subject.hospital, limit=limit, offset=offset
-        )
-        return Page([Row(tuple(group)) for group in groups], max(0, total - offset - len(groups)))
+    async def search(
+        self,
+        level: Level,
+        subject: Subject,
+        where: Clause,
+        *,
+        limit: int,
+        offset: int,
+        lookahead: int = LOOKAHEAD,
+    ) -> Page:
+        """One page of a level, merged over the holders the subject may see; headers are left out.
+
+        Of the holders of a row the one that matches comes first, then the subject's own hospital, then the fullest.
+        """
+        visible = _at_level(visible_studies(subject), level)
+        found, more = await self._walk(level, visible, where, min(offset, MAX_OFFSET) + limit + lookahead)
+        uids = found[offset : offset + limit]
+        rows = await self._rows(level, subject.hospital, visible, where, uids) if uids else []
+        return Page(rows, max(0, len(found) - offset - limit), more)
+
+    async def _walk(self, level: Level, visible: Clause, where: Clause, wanted: int) -> tuple[list[str], bool]:
+        """The UIDs of the first `wanted` rows in order, and whether there are more."""
+        listed = places(where) if level is STUDIES else {}
+        streams = split(visible, where, listed)
+        fields = {level.uid_field: 1, **{name: 1 for name, _ in level.order}}
+        limit = wanted + SLACK
+        while True:
+            parts = await asyncio.gather(
+                *(
+                    self._reader.find(level.collection, stream, order=level.order, limit=limit, projection=fields)
+                    for stream in streams
+                )
+            )
+            cut = any(len(part) == limit for part in parts)
+            documents = in_order(parts, level.order)[: limit if cut else None]
+            uids = list(dict.fromkeys(document[level.uid_field] for document in documents))
+            if not cut or len(uids) > wanted:
+                return uids[:wanted], len(uids) > wanted
+            limit *= 2
+
+    async def _rows(self, level: Level, prefer: str, visible: Clause, where: Clause, uids: Sequence[str]) -> list[Row]:
+        """The rows' documents at every holder that the asker may see and the search looks into."""
+        scope = [{level.uid_field: {"$in": list(uids)}}, *scope_of(where), *([LISTED] if level is STUDIES else [])]
+        found = [
+            document
+            for stream in split(visible, *scope)
+            for document in await self._reader.find(level.collection, stream, projection=NOT_IN_ROWS)
+        ]
+        if level is not STUDIES:
+            listed = await self._listed({document["study_key"] for document in found})
+            found = [document for document in found if document["study_key"] in listed]
+        rows: list[Row] = []
+        groups: dict[str, dict[str, dict[str, Any]]] = {uid: {} for uid in uids}
+        for document in found:
+            groups[document[level.uid_field]][document["_id"]] = document
+        several = [key for group in groups.values() if len(group) > 1 for key in group]
+        matching = await self._matching(level, several, where) if several else set()
+        for group in groups.values():
+            documents = sorted(
+                group.values(),
+                key=lambda d: (
+                    d["_id"] not in matching, d["holder"] != prefer, -d.get("instance_count", 0), d["holder"],
+                ),
+            )  # fmt: skip
+            if documents:
+                rows.append(Row(tuple(documents)))
+        return rows
+
+    async def _matching(self, level: Level, keys: Sequence[str], where: Clause) -> set[str]:
+        """Which of these documents match the search themselves, beside others of their row."""
+        clause = joined([{"_id": {"$in": list(keys)}}, *conjuncts(where)])
+        return {d["_id"] for d in await self._reader.find(level.collection, clause, projection={"_id": 1})}
+
+    async def _listed(self, study_keys: Iterable[str]) -> set[str]:
+        clause = {"_id": {"$in": sorted(study_keys)}, **LISTED}
+        return {d["_id"] for d in await self._reader.find("studies", clause, projection={"_id": 1})}
 
     async def keys(self, level: Level, subject: Subject, where: Clause) -> list[str]:
         """The `_id`s of studies or series that match, to search below them."""
-        clauses = [dict(where), _at_level(visible_studies(subject), level)]
-        found = await self._reader.find(level.collection, {"$and": clauses}, limit=MAX_KEYS, projection={"_id": 1})
-        return [document["_id"] for document in found]
+        visible = _at_level(visible_studies(subject), level)
+        return sorted({d["_id"] for d in await self._some(level, visible, where, {"_id": 1})})
 
     async def study_keys(self, level: Level, subject: Subject, where: Clause) -> list[str]:
         """The `_id`s of the studies that have something matching at a lower level."""
-        clauses = [dict(where), _at_level(visible_studies(subject), level)]
-        found = await self._reader.find(
-            level.collection, {"$and": clauses}, limit=MAX_KEYS, projection={"study_key": 1}
-        )
-        return sorted({document["study_key"] for document in found})
+        visible = _at_level(visible_studies(subject), level)
+        return sorted({d["study_key"] for d in await self._some(level, visible, where, {"study_key": 1})})
+
+    async def _some(
+        self, level: Level, visible: Clause, where: Clause, projection: Mapping[str, int]
+    ) -> list[dict[str, Any]]:
+        """Up to `MAX_KEYS` documents that match; of studies only listed ones."""
+        streams = split(visible, where, places(where) if level is STUDIES else {})
+        parts = [
+            await self._reader.find(level.collection, stream, limit=MAX_KEYS, projection=projection)
+            for stream in streams
+        ]
+        return [document for part in parts for document in part][:MAX_KEYS]
 
     async def documents(self, level: Level, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Studies or series by their `_id`s."""
@@ -147,24 +254,30 @@ class StudyIndex:
         found = await self._reader.find("series", {"study_key": {"$in": list(study_keys)}}, order=SERIES_ORDER)
         return [SeriesDocument.model_validate(document) for document in found]
 
-    async def instance(self, study_key: str, sop_instance_uid: str) -> InstanceDocument | None:
+    async def instance(self, study_key: str, sop_instance_uid: str) -> ListedInstance | None:
         """One instance without its header."""
         where = {"_id": f"{study_key}/{sop_instance_uid}"}
         found = await self._reader.find("instances", where, limit=1, projection=WITHOUT_HEADER)
-        return InstanceDocument.from_mongo(found[0]) if found else None
+        return ListedInstance.from_mongo(found[0]) if found else None
 
-    async def instances_of(self, series_key: str) -> list[InstanceDocument]:
+    async def instances_of(self, series_key: str) -> list[ListedInstance]:
         """The instances of a series in display order, without headers."""
         found = await self._reader.find(
             "instances", {"series_key": series_key}, order=INSTANCE_ORDER, projection=WITHOUT_HEADER
         )
+        return [ListedInstance.from_mongo(document) for document in found]
+
+    async def located(self, instance_keys: Sequence[str]) -> list[InstanceDocument]:
+        """Those of the instances whose bytes lie in the centre now, without headers."""
+        where = {"_id": {"$in": list(instance_keys)}, "location": {"$ne": None}}
+        found = await self._reader.find("instances", where, projection=WITHOUT_HEADER)
         return [InstanceDocument.from_mongo(document) for document in found]
 
     async def headers_of(self, series_key: str, *, skip: int = 0, limit: int = 0) -> list[bytes]:
-        """The stored headers (DICOM JSON) of a series in display order; all, or a page."""
+        """The whole headers (DICOM JSON) of a series that are known, in display order; all, or a page."""
         found = await self._reader.find(
             "instances",
-            {"series_key": series_key},
+            {"series_key": series_key, "header_full": {"$ne": False}},
             order=INSTANCE_ORDER,
             skip=skip,
             limit=limit,
@@ -198,6 +311,8 @@ def _at_level(clause: Clause, level: Level) -> dict[str, Any]:
 
     def rewrite(part: Any) -> Any:
         if isinstance(part, Mapping):
+            if level is INSTANCES and isinstance(part.get("holder"), str):
+                return {"series_key": {"$gte": f"{part['holder']}/", "$lt": f"{part['holder']}0"}}  # "0" follows "/"
             return {("study_key" if name == "_id" else name): rewrite(value) for name, value in part.items()}
         return [rewrite(item) for item in part] if isinstance(part, list) else part
 
@@ -230,33 +345,3 @@ class MongoIndexReader:
             return await cursor.to_list()
         except PyMongoError as error:
             raise IndexUnavailable(f"the index does not answer: {type(error).__name__}") from error
-
-    async def merged(
-        self, level: Level, where: Clause, *, prefer: str, limit: int, offset: int
-    ) -> tuple[list[list[dict[str, Any]]], int]:
-        """See `IndexReader.merged`."""
-        order = dict(level.order)
-        group = {"_id": f"${level.uid_field}", "documents": {"$push": "$$ROOT"}}
-        group |= {name: {("$max" if way < 0 else "$min"): f"${name}"} for name, way in order.items()}
-        pipeline: list[dict[str, Any]] = [
-            {"$match": dict(where)},
-            {"$project": {"header": 0, "location": 0, "digests": 0}},
-            {"$set": {"_foreign": {"$ne": ["$holder", prefer]}}},
-            {"$sort": {"_foreign": 1, "instance_count": -1, "holder": 1}},
-            {"$group": group},
-            {"$sort": {**order, "_id": 1}},
-            {
-                "$facet": {
-                    "rows": [{"$skip": offset}, {"$limit": max(1, limit)}, {"$project": {"documents": 1}}],
-                    "total": [{"$count": "n"}],
-                }
-            },
-        ]
-        options: dict[str, Any] = {"maxTimeMS": FIND_DEADLINE_MS, "allowDiskUse": True}
-        try:
-            cursor = await self._database[level.collection].aggregate(pipeline, **options)
-            (answer,) = await cursor.to_list()
-        except PyMongoError as error:
-            raise IndexUnavailable(f"the index does not answer: {type(error).__name__}") from error
-        total = answer["total"][0]["n"] if answer["total"] else 0
-        return [row["documents"] for row in answer["rows"]] if limit else [], total

@@ -68,7 +68,9 @@ def encode(catalogue: Catalogue) -> bytes:
 def decode(data: bytes) -> Catalogue:
     """The catalogue; `UnreadableCatalogue` when it is none."""
     try:
-        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=MAX_CATALOGUE_BYTES)
+        if not 0 <= zstandard.frame_content_size(data) <= MAX_CATALOGUE_BYTES:
+            raise UnreadableCatalogue("an object is no catalogue: its size is not told or too large")
+        raw = zstandard.ZstdDecompressor().decompress(data)
         return Catalogue.model_validate(orjson.loads(raw))
     except (zstandard.ZstdError, ValueError) as error:
         raise UnreadableCatalogue(f"an object is no catalogue: {type(error).__name__}") from error

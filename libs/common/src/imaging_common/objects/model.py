@@ -9,15 +9,15 @@ retrieval's id, too, so that a key never comes back after an eviction. Archive p
 """
 
 import hashlib
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from imaging_common.ids import HospitalId, Sha256, Uid
 
-STAGING_BUCKET = "staging"
-ARCHIVE_BUCKET = "archive"
-CACHE_BUCKET = "cache"
+STAGING_BUCKET: Final = "staging"
+ARCHIVE_BUCKET: Final = "archive"
+CACHE_BUCKET: Final = "cache"
 
 ByteRange = tuple[int, int]
 """(offset, length) in bytes."""

@@ -62,3 +62,8 @@ def report_object_key(hospital: str, key: str, sha256: str) -> str:
 def report_manifest_key(data_key: str) -> str:
     """Where the facts lie."""
     return data_key.removesuffix(".report") + ".json"
+
+
+def is_report(key: str) -> bool:
+    """Whether an archive key is a report's, not a pack's: no study's UID (PS3.5 §9.1) has letters."""
+    return key.split("/")[1:2] == ["reports"]

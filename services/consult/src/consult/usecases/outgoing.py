@@ -70,6 +70,7 @@ def _event(event_type: type[ConsultEvent], consult: Consult, now: datetime) -> C
         "expert": consult.expert,
         "studies": [study.model_dump() for study in consult.studies],
         "urgency": consult.urgency,
+        "workstation": consult.workstation,
         "at": now,
     }
     if consult.report is not None:

@@ -1,14 +1,13 @@
 """Pass received Part 10 files through the gate. Blocking; hashing releases the interpreter's lock."""
 
 import mmap
-from pathlib import Path
 
-from dicom_ingest.model import Accepted, Outcome, Refused
+from dicom_ingest.model import Accepted, Outcome, Received, Refused
 from imaging_common.dicom import RejectedInstance, check_instance
 from imaging_common.dicom.part10 import read_meta
 
 
-def check_parts(file: Path, parts: list[tuple[int, int]], study_uid: str | None) -> list[Outcome]:
+def check_parts(file: Received, parts: list[tuple[int, int]], study_uid: str | None) -> list[Outcome]:
     """One outcome per part (offset, length) of `file`, in order.
 
     Parameters
@@ -18,15 +17,20 @@ def check_parts(file: Path, parts: list[tuple[int, int]], study_uid: str | None)
     """
     if not any(length for _, length in parts):
         return [_check(memoryview(b""), offset, study_uid) for offset, _ in parts]
+    if isinstance(file, bytes):
+        return _check_all(memoryview(file), parts, study_uid)
     with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        whole = memoryview(data)
-        outcomes = []
-        for offset, length in parts:
-            view = whole[offset : offset + length]
-            outcomes.append(_check(view, offset, study_uid))
-            view.release()
-        whole.release()
-        return outcomes
+        return _check_all(memoryview(data), parts, study_uid)
+
+
+def _check_all(whole: memoryview, parts: list[tuple[int, int]], study_uid: str | None) -> list[Outcome]:
+    outcomes = []
+    for offset, length in parts:
+        view = whole[offset : offset + length]
+        outcomes.append(_check(view, offset, study_uid))
+        view.release()
+    whole.release()
+    return outcomes
 
 
 def _check(view: memoryview, offset: int, study_uid: str | None) -> Outcome:

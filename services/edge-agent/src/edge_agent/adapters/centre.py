@@ -1,8 +1,10 @@
 """The centre's STOW-RS door (PS3.18 §10.5): a batch streams out of the spool, the answer tells each instance's fate."""
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import httpx
 from edge_agent.adapters.spool import SpoolFolder
 from edge_agent.adapters.token import AccessToken
 from edge_agent.errors import BatchRefused, CentreUnavailable
-from edge_agent.model import SpooledInstance
+from edge_agent.model import RetrievedFile, SpooledInstance
 from edge_agent.ports import StoreAnswer
 from imaging_common.telemetry import current_traceparent
 
@@ -29,20 +31,29 @@ class StowCentre:
     ----------
     token
         None: the centre asks for none (tests).
+    forwarded_by
+        The hospital, where it has a PACS: what a device sends is a copy of what the PACS keeps, and goes to the cache.
     """
 
-    def __init__(self, ingest_url: str, folder: SpoolFolder, token: AccessToken | None) -> None:
+    def __init__(
+        self, ingest_url: str, folder: SpoolFolder, token: AccessToken | None, *, forwarded_by: str = ""
+    ) -> None:
         self._url = ingest_url.rstrip("/")
         self._folder = folder
         self._token = token
+        self._forwarded_by = forwarded_by
         self._client = httpx.AsyncClient(timeout=TIMEOUT)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    async def store(self, study_uid: str, batch: Sequence[SpooledInstance]) -> StoreAnswer:
+    async def store(
+        self, study_uid: str, batch: Sequence[SpooledInstance | RetrievedFile], retrieval_id: str | None = None
+    ) -> StoreAnswer:
         """See `Centre`."""
+        if retrieval_id is None and self._forwarded_by:
+            retrieval_id = forward_id(self._forwarded_by, study_uid, datetime.now(UTC))
         parts = _Parts(self._folder, batch)
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={parts.boundary}',
@@ -55,13 +66,21 @@ class StowCentre:
             if self._token is not None:
                 headers["Authorization"] = f"Bearer {await self._token.get()}"
             answer = await self._client.post(
-                f"{self._url}/studies/{study_uid}", headers=headers, content=parts.stream()
+                f"{self._url}/studies/{study_uid}",
+                params={"retrieval": retrieval_id} if retrieval_id else None,
+                headers=headers,
+                content=parts.stream(),
             )
             if answer.status_code == 401 and self._token is not None:
                 self._token.forget()
             return _read_answer(answer)
         except (httpx.HTTPError, OSError) as error:
             raise CentreUnavailable(f"the batch could not be sent: {type(error).__name__}") from error
+
+
+def forward_id(hospital: str, study_uid: str, now: datetime) -> str:
+    """The retrieval id of what devices sent of a study on this day (UTC); a batch sent again is the same batch."""
+    return hashlib.sha256(f"forward/{hospital}/{study_uid}/{now:%Y%m%d}".encode()).hexdigest()[:32]
 
 
 def _read_answer(answer: httpx.Response) -> StoreAnswer:
@@ -100,14 +119,14 @@ def _may_pass_later(reason: int) -> bool:
 class _Parts:
     """The multipart body of a batch (RFC 2387); its length is known before it is read."""
 
-    def __init__(self, folder: SpoolFolder, batch: Sequence[SpooledInstance]) -> None:
+    def __init__(self, folder: SpoolFolder, batch: Sequence[SpooledInstance | RetrievedFile]) -> None:
         self.boundary = uuid.uuid4().hex
-        self._files = [(folder.path(instance.sha256), self._head(instance)) for instance in batch]
+        self._files = [(_path(folder, instance), self._head(instance)) for instance in batch]
         self._end = f"--{self.boundary}--\r\n".encode()
         self.length = sum(len(head) + 2 for _, head in self._files) + len(self._end)
         self.length += sum(instance.length for instance in batch)
 
-    def _head(self, instance: SpooledInstance) -> bytes:
+    def _head(self, instance: SpooledInstance | RetrievedFile) -> bytes:
         lines = (f"--{self.boundary}", "Content-Type: application/dicom", f"Content-Length: {instance.length}")
         return "\r\n".join((*lines, "", "")).encode()
 
@@ -123,6 +142,10 @@ class _Parts:
                 waiting = b""
             waiting += b"\r\n"
         yield waiting + self._end
+
+
+def _path(folder: SpoolFolder, instance: SpooledInstance | RetrievedFile) -> Path:
+    return instance.path if isinstance(instance, RetrievedFile) else folder.path(instance.sha256)
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:

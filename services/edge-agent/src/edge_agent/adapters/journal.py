@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge_agent.adapters.database import Database, put_event
@@ -143,6 +143,34 @@ class Journal(Database):
                 topic, event = build(before + 1, manifest, refused)
                 put_event(db, topic, study_uid, event, _first(rows))
             return worth_saying
+
+    def pass_over(self, study_uid: str, change: int) -> None:
+        """See `StudyJournal`."""
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE studies SET announced_change = max(announced_change, ?) WHERE study_uid = ?",
+                (change, study_uid),
+            )
+
+    def mark_listed(self, study_uid: str, sop_instance_uids: Collection[str]) -> int:
+        """See `StudyJournal`."""
+        query = "SELECT number, sop_instance_uid FROM instances WHERE study_uid = ? AND state = 'sent'"
+        listed = [number for number, uid in self.rows(query, (study_uid,)) if uid in sop_instance_uids]
+        if not listed:
+            return 0
+        with self.transaction() as db:
+            (order,) = db.execute(_NEXT_IN_RING).fetchone()
+            changed = db.executemany(
+                "UPDATE instances SET state = 'stored', reason = 'in-pacs', stored_order = ?"
+                " WHERE number = ? AND state = 'sent'",
+                [(order, number) for number in listed],
+            )
+            return changed.rowcount
+
+    def studies_unlisted(self) -> list[str]:
+        """See `StudyJournal`."""
+        query = "SELECT DISTINCT study_uid FROM instances WHERE state = 'sent'"
+        return [str(row[0]) for row in self.rows(query)]
 
     def next_events(self, limit: int) -> list[OutgoingEvent]:
         """See `OutgoingEvents`."""

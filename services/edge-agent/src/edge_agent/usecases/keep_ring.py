@@ -24,6 +24,9 @@ class Ring:
     async def take_receipt(self, receipt: BatchStored) -> None:
         """The archive has these instances: their copies may go; a second receipt changes nothing.
 
+        At a hospital with a PACS what devices send lies in the cache, which may evict it: there the copies stay until
+        the PACS lists the instances (`ForwardHints`), whatever the centre says.
+
         Raises
         ------
         RejectedError
@@ -31,6 +34,9 @@ class Ring:
         """
         if receipt.hospital != self._settings.hospital:
             raise RejectedError("a receipt for another hospital")
+        if self._settings.pacs_ae_title:
+            _log.info("receipt-left-to-the-pacs", instances=len(receipt.instances))
+            return
         news = await asyncio.to_thread(self._journal.mark_stored, receipt.study_uid, receipt.instances)
         _log.info("receipt-taken", instances=len(receipt.instances), news=news)
         await self.trim()

@@ -1,13 +1,14 @@
 """Says every few seconds that the agent lives, and what it still has to send."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from edge_agent.ports import StudyJournal
 from edge_agent.settings import Settings
 from imaging_common.errors import RetryableError
-from imaging_common.events import EdgeHeartbeat
+from imaging_common.events import EdgeHeartbeat, PacsState
 from imaging_common.messaging import EventPublisher
 from imaging_common.telemetry import get_logger
 
@@ -18,10 +19,17 @@ AGENT_VERSION = version("imaging-edge-agent")
 class Heartbeat:
     """One per agent. A heartbeat that Kafka does not take is not repeated: the next one says more."""
 
-    def __init__(self, settings: Settings, journal: StudyJournal, publisher: EventPublisher) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        journal: StudyJournal,
+        publisher: EventPublisher,
+        pacs: Callable[[], PacsState | None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._journal = journal
         self._publisher = publisher
+        self._pacs = pacs
         self._sequence = 0
 
     async def run(self) -> None:
@@ -44,6 +52,7 @@ class Heartbeat:
             spool_limit_bytes=self._settings.spool_limit_bytes,
             agent_version=AGENT_VERSION,
             sent_at=datetime.now(UTC),
+            pacs=await asyncio.to_thread(self._pacs),
         )
         self._sequence += 1
         await self._publisher.publish(f"edge-events-{self._settings.hospital}", event, "")

@@ -1,6 +1,6 @@
 """Grants, notices and the hospital registry in MongoDB (`gateway.grants`, `.notices`, `.hospitals`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo import DESCENDING
@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from gateway.errors import RegistryConflict
 from gateway.model import CaseGrant, HospitalEntry
+from imaging_common.access import EDGE_ROLE
 from imaging_common.auth import Claims
 from imaging_common.events import NoticeRaised
 from imaging_common.messaging.outbox import Outbox
@@ -28,6 +29,7 @@ class MongoGrants:
         """Create the indexes."""
         await self._grants.create_index([("consultant_hospital", 1), ("open", 1)])
         await self._grants.create_index([("applicant", 1), ("open", 1)])
+        await self._grants.create_index([("applicant_hospital", 1), ("workstation", 1), ("open", 1)])
         await self._grants.create_index("ended_at", expireAfterSeconds=KEEP_SECONDS)
 
     async def put(self, grant: CaseGrant) -> bool:
@@ -47,6 +49,12 @@ class MongoGrants:
 
     async def of_person(self, claims: Claims) -> list[CaseGrant]:
         """See `GrantStore.of_person`."""
+        if EDGE_ROLE in claims.roles:
+            hospital = claims.hospital
+            if not hospital:
+                return []
+            parties = [{"applicant_hospital": hospital}, {"consultant_hospital": hospital}]
+            return await self._find({"$or": parties, "workstation": True})
         ways: list[dict[str, Any]] = [{"applicant": claims.user, "applicant_hospital": claims.hospital}]
         if "expert" in claims.roles and claims.hospital:
             ways.append({"consultant_hospital": claims.hospital})
@@ -111,7 +119,7 @@ class MongoHospitals:
             if known is not None and known["revision"] > entry.revision:
                 return
             document = entry.model_dump(exclude={"hospital"})
-            if known is not None and known["revision"] == entry.revision and known != {**known, **document}:
+            if known is not None and known["revision"] == entry.revision and _entry(known) != entry:
                 raise RegistryConflict(f"the entry of {entry.hospital} changed: raise its revision")
             await self._hospitals.replace_one({"_id": entry.hospital}, document, upsert=True, session=session)
             await self._outbox.add("hospital-registered", entry.event(), entry.hospital, session=session)
@@ -123,4 +131,9 @@ class MongoHospitals:
     async def all(self) -> list[HospitalEntry]:
         """See `HospitalRegistry.all`."""
         found = await self._hospitals.find({}, max_time_ms=5_000).sort("_id").to_list()
-        return [HospitalEntry(hospital=document.pop("_id"), **document) for document in found]
+        return [_entry(document) for document in found]
+
+
+def _entry(document: Mapping[str, Any]) -> HospitalEntry:
+    """A stored entry; fields that are younger than it have their defaults."""
+    return HospitalEntry(hospital=document["_id"], **{name: document[name] for name in document if name != "_id"})

@@ -10,13 +10,19 @@ from starlette.exceptions import HTTPException
 
 from gateway.api.auth import build_auth
 from gateway.api.consults import build_consults
+from gateway.api.ehr import build_ehr
 from gateway.api.guard import Guard
 from gateway.api.live import build_live
+from gateway.api.orders import build_orders
 from gateway.api.pages import build_pages
 from gateway.api.portal import Portal
+from gateway.api.removal import build_removal
+from gateway.api.reports import build_reports
+from gateway.api.residents import build_residents
 from gateway.api.roles import NoImageRole
 from gateway.api.studies import build_studies
 from gateway.api.viewer import build_viewer
+from gateway.api.viewing import build_viewing
 from gateway.errors import ConsultRefused, ConsultUnavailable
 from gateway.web.render import Renderer, wants_fragment
 from imaging_common.errors import RetryableError
@@ -36,6 +42,12 @@ def install(app: FastAPI, portal: Portal, dicomweb: APIRouter) -> None:
     app.include_router(build_pages(portal, renderer))
     app.include_router(build_studies(portal, renderer))
     app.include_router(build_consults(portal, renderer))
+    app.include_router(build_orders(portal, renderer))
+    app.include_router(build_removal(portal, renderer))
+    app.include_router(build_reports(portal, renderer))
+    app.include_router(build_residents(portal, renderer))
+    app.include_router(build_viewing(portal, renderer))
+    app.include_router(build_ehr(portal))
     app.include_router(dicomweb, prefix="/dicomweb")
     app.include_router(build_viewer(portal))
     _add_error_pages(app, renderer)

@@ -17,7 +17,7 @@ from gateway.web.present import CaseView, study_view
 from gateway.web.render import Renderer, wants_fragment
 
 ACTIONS = ("accept", "reject", "withdraw", "acknowledge")
-FORM = ("consultant_hospital", "purpose", "clinical_info", "urgency")
+FORM = ("consultant_hospital", "purpose", "clinical_info", "urgency", "workstation")
 URGENCIES = ("routine", "urgent", "emergency")
 STATES = ("submitted", "accepted", "drafted", "issued", "acknowledged", "rejected", "withdrawn")
 
@@ -71,7 +71,8 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
         if not form["purpose"]:
             return await application(request, refs, form, "apply.needs-purpose")
         form["urgency"] = form["urgency"] if form["urgency"] in URGENCIES else "routine"
-        body = {**form, "studies": [{"study_uid": s.study_uid, "holder": s.holder} for s in studies]}
+        body: dict[str, Any] = {**form, "studies": [{"study_uid": s.study_uid, "holder": s.holder} for s in studies]}
+        body["workstation"] = form["workstation"] == "yes"
         try:
             once = (await field(request, "once"))[:64]
             consult = await consults.submit(session_of(request).tokens.access, body, once)

@@ -25,6 +25,8 @@ PUBLIC_PATHS = frozenset(
     {"/health/live", "/health/ready", "/metrics", "/auth/login", "/auth/callback", "/portal/welcome", "/favicon.ico"}
 )
 PUBLIC_PREFIXES = ("/portal/static/", "/portal/language/")
+FOR_PROGRAMS = ("/dicomweb/", "/ehr/")
+"""Where a bearer token is taken instead of a session."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_BODY_BYTES = 1_000_000
 KEPT_QUERY = frozenset({"StudyInstanceUIDs", "ref", "box", "lng"})
@@ -94,7 +96,7 @@ class Guard:
         if is_public(scope["path"]) and scope["path"] != "/portal/welcome":
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and scope["path"].startswith("/dicomweb/"):
+        if scheme.lower() == "bearer" and scope["path"].startswith(FOR_PROGRAMS):
             return await self._portal.authenticator.by_bearer(token.strip())
         cookie = Request(scope).cookies.get(self._portal.cookie)
         return await self._portal.authenticator.by_cookie(cookie) if cookie else None
@@ -114,7 +116,7 @@ class Guard:
             if path in ("/", "/portal", "/portal/"):
                 return RedirectResponse("/portal/welcome", 303)
             return RedirectResponse(sign_in_path(path, scope["query_string"].decode("latin-1")), 303)
-        return _problem(401, "not signed in", {"WWW-Authenticate": "Bearer"} if path.startswith("/dicomweb") else {})
+        return _problem(401, "not signed in", {"WWW-Authenticate": "Bearer"} if path.startswith(FOR_PROGRAMS) else {})
 
     def _dress(self, path: str, headers: MutableHeaders) -> None:
         for name, value in HEADERS.items():
@@ -169,7 +171,7 @@ def _same_origin(headers: Headers) -> bool:
 
 
 def _bounded(headers: Headers) -> bool:
-    length = headers.get("content-length", "")
+    length = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
     return length.isdigit() and len(length) < 9 and int(length) <= MAX_BODY_BYTES
 
 

@@ -9,8 +9,9 @@ from starlette.exceptions import HTTPException
 
 from gateway.api.forms import csrf_protected
 from gateway.api.guard import safe_path
-from gateway.api.portal import Portal, identity_of
+from gateway.api.portal import Portal, identity_of, works_with_images
 from gateway.model import recipients_of
+from gateway.usecases.command_study import OPERATOR_ROLES
 from gateway.web.i18n import LANGUAGES
 from gateway.web.render import LANGUAGE_COOKIE, Renderer
 
@@ -24,9 +25,11 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
 
     @router.get("/")
     @router.get("/portal")
-    async def home() -> Response:
-        """The study list is the portal's first page."""
-        return RedirectResponse("/portal/studies", 303)
+    async def home(request: Request) -> Response:
+        """The first page of who works with images is the study list, an operator's what operators do."""
+        identity = identity_of(request)
+        operator = identity.claims.roles & OPERATOR_ROLES and not works_with_images(identity)
+        return RedirectResponse("/portal/removal" if operator else "/portal/studies", 303)
 
     @router.get("/portal/welcome")
     async def welcome(request: Request) -> Response:

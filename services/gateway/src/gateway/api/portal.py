@@ -7,9 +7,13 @@ from starlette.exceptions import HTTPException
 
 from gateway.live import LiveHub
 from gateway.model import Identity, Session
-from gateway.ports import ConsultService, HospitalRegistry, NoticeStore, SessionStore
+from gateway.ports import CommandBook, ConsultService, HospitalRegistry, NoticeStore, OrderBook, SessionStore
+from gateway.retrievals.retriever import Retriever
 from gateway.settings import GatewaySettings
 from gateway.usecases.authenticate import Authenticator
+from gateway.usecases.prefetch_studies import Prefetch
+from gateway.usecases.read_reports import ReportDesk
+from gateway.usecases.review_patients import ReviewPatients
 from gateway.usecases.sign_in import SignIn
 from gateway.web.files import FileTree
 from imaging_common.access import Subject
@@ -30,10 +34,16 @@ class Portal:
     notices: NoticeStore
     registry: HospitalRegistry
     consults: ConsultService
+    orders: OrderBook
+    commands: CommandBook
+    reports: ReportDesk
+    residents: ReviewPatients
     index: StudyIndex
     publisher: EventPublisher
     audit: AuditTrail
     live: LiveHub
+    retriever: Retriever
+    prefetch: Prefetch
     static: FileTree
     viewer: FileTree | None
 

@@ -1,5 +1,6 @@
 """The study list."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -9,9 +10,13 @@ from gateway.api.forms import csrf_protected, field
 from gateway.api.pages import unseen
 from gateway.api.portal import Portal, session_of
 from gateway.api.roles import for_image_roles
+from gateway.model import HospitalEntry
+from gateway.usecases.case_studies import case_studies, read_refs
 from gateway.usecases.search_studies import MODALITIES, PAGE_SIZE, StudySearch, search_studies
-from gateway.web.present import row_view
-from gateway.web.render import Renderer, wants_fragment
+from gateway.web.i18n import Translator
+from gateway.web.places import PlaceView, away_text, places_of, progress_text
+from gateway.web.present import documents_of, row_view
+from gateway.web.render import Renderer, language_of, wants_fragment
 
 FIELDS = ("words", "modality", "date_from", "date_to", "page")
 
@@ -25,14 +30,36 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
         page = await search_studies(portal.index, portal.audit, subject, search, reason=reason)
         names = {entry.hospital: entry for entry in await portal.registry.all()}
         first = (search.page - 1) * PAGE_SIZE
+        places = await places_of(portal.retriever, [document for row in page.rows for document in documents_of(row)])
         return {
             "search": search,
-            "rows": [row_view(row) for row in page.rows],
+            "rows": [row_view(row, places) for row in page.rows],
+            "away": aways(request, places.values(), names),
+            "progress_text": progress_text,
             "first": first + 1,
             "last": first + len(page.rows),
             "total": first + len(page.rows) + page.remaining,
+            "more": page.more,
             "hospitals": names,
         }
+
+    def aways(request: Request, places: Iterable[PlaceView], names: Mapping[str, HospitalEntry]) -> list[str]:
+        """A line for each hospital of the list that cannot be asked, in words."""
+        t = Translator(language_of(request))
+        found = {place.away.holder: place.away for place in places if place.away and place.away.reason != "study-gone"}
+        return [
+            away_text(away, names[holder].name(t.language) if holder in names else holder, t, renderer.moment)
+            for holder, away in found.items()
+        ]
+
+    @router.post("/progress")
+    async def progress(request: Request) -> Response:
+        """The progress bars of the studies that a page shows, as they are now."""
+        form = await request.form()
+        refs = read_refs([value for value in form.getlist("shown") if isinstance(value, str)])
+        documents = await case_studies(portal.index, await portal.subject_of(request), refs)
+        places = await places_of(portal.retriever, documents)
+        return renderer.page(request, "_progress.html", places=places.values(), progress_text=progress_text)
 
     @router.get("")
     async def studies(request: Request) -> Response:

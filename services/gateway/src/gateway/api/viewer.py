@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from gateway.api.portal import Portal
 from gateway.api.roles import for_image_roles
 from gateway.usecases.open_viewer import open_viewer
+from gateway.web.files import FileTree
 
 CONFIG = {
     "name": "portal",
@@ -52,12 +53,20 @@ CONFIG = {
 """The data source is pinned: no address from a query is ever asked."""
 APP_CONFIG = f"window.config = {json.dumps(CONFIG)};\n"
 NEVER_SERVED = frozenset({"app-config.js", "_headers", "_redirects", "serve.json", "silent-refresh.html", "sw.js"})
-OURS = ("portal", "auth", "dicomweb", "health", "metrics")
+OWN_STYLE, OWN_SCRIPT = "viewer.css", "viewer.js"
+OURS = ("portal", "auth", "dicomweb", "health", "metrics", "ehr")
+
+
+def own_elements(static: FileTree) -> bytes:
+    """What is put into the head of OHIF's page: our line about where the images lie, from our own origin."""
+    style, script = (f"/portal/static/{static.fingerprint(name)}/{name}" for name in (OWN_STYLE, OWN_SCRIPT))
+    return f'<link rel="stylesheet" href="{style}"><script defer src="{script}"></script>'.encode()
 
 
 def build_viewer(portal: Portal) -> APIRouter:
     """The last routes: whatever no other route took."""
     router = APIRouter(dependencies=[Depends(for_image_roles)])
+    ours = own_elements(portal.static)
 
     @router.get("/app-config.js")
     async def app_config() -> Response:
@@ -76,9 +85,9 @@ def build_viewer(portal: Portal) -> APIRouter:
             raise HTTPException(404)
         if path.split("/")[0] == "viewer":
             uids = [uid for value in request.query_params.getlist("StudyInstanceUIDs") for uid in value.split(",")]
-            await open_viewer(portal.index, portal.publisher, await portal.subject_of(request), uids)
-        response = await files.respond("index.html", request.headers)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+            opened = await open_viewer(portal.index, portal.publisher, await portal.subject_of(request), uids)
+            portal.prefetch.later(portal.prefetch.opened(opened))
+        page = (await files.body("index.html", "")).data.replace(b"</head>", ours + b"</head>", 1)
+        return Response(page, media_type="text/html", headers={"Cache-Control": "no-store"})
 
     return router

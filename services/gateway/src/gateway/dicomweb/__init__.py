@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi import APIRouter, Request
 
+    from gateway.retrievals.retriever import Retriever
     from imaging_common.access import Subject
     from imaging_common.audit import AuditTrail
     from imaging_common.index.read import StudyIndex
+    from imaging_common.messaging import EventPublisher
     from imaging_common.objects.store import ObjectStore
 
 
@@ -20,11 +22,17 @@ def build_dicomweb_router(
     store: "ObjectStore",
     subject_of: "Callable[[Request], Awaitable[Subject]]",
     audit: "AuditTrail",
+    retriever: "Retriever | None" = None,
+    publisher: "EventPublisher | None" = None,
 ) -> "APIRouter":
-    """The resources to be mounted below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
+    """The resources to be mounted below `/dicomweb`; `subject_of` raises 401 when nobody is signed in.
+
+    `retriever` brings what lies at its hospital only, `publisher` takes word of what is in use; without them only what
+    lies in the centre is served.
+    """
     from gateway.dicomweb.router import build_router
 
-    return build_router(index, store, subject_of, audit)
+    return build_router(index, store, subject_of, audit, retriever, publisher)
 
 
 __all__ = ["build_dicomweb_router"]

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 
+from gateway.retrievals.model import VIEW, WORKSTATION
 from imaging_common.access import Action, StudyRef, Subject, decide
+from imaging_common.access.rule import EDGE_ROLE
 from imaging_common.audit import Action as AuditAction
 from imaging_common.audit import AuditTrail, Outcome
 from imaging_common.ids import is_uid
@@ -29,11 +31,18 @@ class OpenStudy:
 
     study_uid: str
     holders: tuple[StudyDocument, ...]
+    priority: int = VIEW
+    """How urgent what the asker wants is, where it must be brought first."""
 
     @property
     def keys(self) -> list[str]:
         """`<holder>/<study>` of each holder."""
         return [document.id for document in self.holders]
+
+    @property
+    def elsewhere(self) -> frozenset[str]:
+        """Keys of those holders' studies whose bytes need not lie in the centre."""
+        return frozenset(document.id for document in self.holders if document.tier != "central")
 
     @property
     def etag(self) -> str:
@@ -81,7 +90,8 @@ class StudyDoor:
             )
         found = [document for document, _ in allowed]
         found.sort(key=lambda d: (d.holder != subject.hospital, -d.instance_count, d.holder))
-        return OpenStudy(study_uid, tuple(found))
+        priority = WORKSTATION if EDGE_ROLE in subject.roles else VIEW
+        return OpenStudy(study_uid, tuple(found), priority)
 
     async def searched(self, subject: Subject, count: int) -> None:
         """Record a search over studies."""

@@ -74,7 +74,7 @@ class FrameReader:
         end, limit = offset + length, offset + WINDOW_BYTES
         series = await self._locations.series(f"{instance.holder}/{instance.study_uid}/{instance.series_uid}")
         for other in series.by_uid.values():
-            if other.location.key != location.key:
+            if not isinstance(other, InstanceDocument) or other.location.key != location.key:
                 continue
             if not offset < other.location.offset + other.location.length or other.location.offset > limit:
                 continue

@@ -1,16 +1,23 @@
-"""Where instances' bytes lie: a series' locations are remembered briefly, and looked up anew when bytes have moved."""
+"""Where instances' bytes lie: a series' locations are remembered briefly, and looked up anew when bytes have moved.
+
+What lies at its hospital only is brought into the cache tier first (`gateway.retrievals`).
+"""
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 
 from gateway.dicomweb.access import NOT_FOUND
+from gateway.dicomweb.partial import refused
+from gateway.errors import HolderAway
+from gateway.retrievals.model import Away
+from gateway.retrievals.retriever import Retriever
 from imaging_common.ids import is_uid
-from imaging_common.index.model import InstanceDocument
+from imaging_common.index.model import InstanceDocument, ListedInstance
 from imaging_common.index.read import StudyIndex
 from imaging_common.objects.store import ObjectNotFound
 
@@ -25,14 +32,15 @@ class Series:
 
     key: str
     loaded_at: float
-    by_uid: dict[str, InstanceDocument]
+    by_uid: dict[str, ListedInstance]
 
 
 class Locations:
     """A bounded cache in front of the index."""
 
-    def __init__(self, index: StudyIndex) -> None:
+    def __init__(self, index: StudyIndex, retriever: Retriever | None = None) -> None:
         self._index = index
+        self._retriever = retriever
         self._series: OrderedDict[str, Series] = OrderedDict()
         self._count = 0
 
@@ -47,7 +55,7 @@ class Locations:
         self._put(found)
         return found
 
-    async def instance(self, study_keys: Sequence[str], series_uid: str, sop_instance_uid: str) -> InstanceDocument:
+    async def instance(self, study_keys: Sequence[str], series_uid: str, sop_instance_uid: str) -> ListedInstance:
         """One instance, at the first of the holders that has its series.
 
         Raises
@@ -72,18 +80,72 @@ class Locations:
                     return found
         raise HTTPException(404, NOT_FOUND)
 
+    async def here(self, listed: ListedInstance, *, whole: bool = False, priority: int = 0) -> InstanceDocument:
+        """The instance with its bytes in the centre; `whole`: the rest of its study is wanted after it.
+
+        Raises
+        ------
+        Problem
+            503 or 410: its holder cannot give it.
+        """
+        if isinstance(listed, InstanceDocument):
+            return listed
+        if self._retriever is None:
+            raise refused(Away(listed.holder, "not-given"))
+        try:
+            found = await self._retriever.bring(listed, whole=whole, priority=priority)
+        except HolderAway as error:
+            raise refused(error.away) from error
+        self.landed(found)
+        return found
+
+    async def each(self, listed: Sequence[ListedInstance], *, priority: int = 0) -> AsyncIterator[InstanceDocument]:
+        """Instances of one study at one holder: those that are here, then the others as they land.
+
+        Raises
+        ------
+        HolderAway
+            Others do not come.
+        """
+        absent: list[ListedInstance] = []
+        for one in listed:
+            if isinstance(one, InstanceDocument):
+                yield one
+            else:
+                absent.append(one)
+        if absent and self._retriever is None:
+            raise HolderAway(Away(absent[0].holder, "not-given"))
+        if absent and self._retriever is not None:
+            async for found in self._retriever.each(absent, priority=priority):
+                self.landed(found)
+                yield found
+
+    def away(self, holder: str, study_uid: str = "") -> Away | None:
+        """Why a holder cannot be asked now; None: it can."""
+        return self._retriever.away(holder, study_uid) if self._retriever else None
+
+    def landed(self, instance: InstanceDocument) -> None:
+        """Its bytes have come."""
+        series = self._series.get(f"{instance.holder}/{instance.study_uid}/{instance.series_uid}")
+        if series is not None and instance.sop_instance_uid in series.by_uid:
+            series.by_uid[instance.sop_instance_uid] = instance
+
     async def read(self, instance: InstanceDocument, read: Callable[[InstanceDocument], Awaitable[T]]) -> T:
-        """Run `read`; if the bytes have moved (staging to archive), once more with where they are now."""
+        """Run `read`; if the bytes have moved (staging to archive) or were evicted, once more with where they are."""
         try:
             return await read(instance)
         except ObjectNotFound:
             return await read(await self.moved(instance))
 
     async def moved(self, instance: InstanceDocument) -> InstanceDocument:
-        """The instance as the index has it now; its series is looked up anew, too."""
+        """The instance as the index has it now, brought anew if need be; its series is looked up anew, too."""
         series = await self.series(f"{instance.holder}/{instance.study_uid}/{instance.series_uid}", fresh=True)
         now = series.by_uid.get(instance.sop_instance_uid)
-        if now is None or now.sha256 != instance.sha256:
+        if now is not None and instance.location.bucket == "cache":
+            if isinstance(now, InstanceDocument) and now.location.key == instance.location.key:
+                now = ListedInstance.model_validate({**now.model_dump(by_alias=True), "location": None})
+            return await self.here(now)
+        if not isinstance(now, InstanceDocument) or now.sha256 != instance.sha256:
             raise HTTPException(404, NOT_FOUND)
         return now
 

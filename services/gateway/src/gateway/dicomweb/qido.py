@@ -1,7 +1,7 @@
 """QIDO-RS queries (PS3.18 §10.6): parameters enter, clauses for the index leave; rows enter, DICOM JSON leaves."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,14 @@ from gateway.dicomweb.attributes import (
     value_at,
     vr_of,
 )
-from imaging_common.index.names import name_pattern, wildcard_pattern
-from imaging_common.index.read import INSTANCES, SERIES, STUDIES, Level, Row
+from imaging_common.index.names import name_clause, name_pattern, wildcard_pattern
+from imaging_common.index.read import INSTANCES, MAX_OFFSET, SERIES, STUDIES, Level, Row
+from imaging_common.index.residents import RESIDENT_ISSUER
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 MAX_VALUE = 1024
+OTHER_PATIENT_IDS = "00101002"
 NOT_KEYS = frozenset({"limit", "offset", "fuzzymatching", "includefield", "accept", "charset", "emptyvaluematching"})
 LEVELS = (STUDIES, SERIES, INSTANCES)
 
@@ -41,6 +43,8 @@ class Query:
     include_all: bool = False
     limit: int = DEFAULT_LIMIT
     offset: int = 0
+    resident: str = ""
+    """The resident whose studies are wanted: PatientID with the EHR as its issuer."""
 
     def where(self, level: Level) -> dict[str, Any]:
         """The clause on a level's documents; empty without keys."""
@@ -62,12 +66,28 @@ def parse_query(parameters: Iterable[tuple[str, str]]) -> Query:
     query = Query()
     query.limit = min(_whole(names.get("limit"), "limit", DEFAULT_LIMIT), MAX_LIMIT)
     query.offset = _whole(names.get("offset"), "offset", 0)
+    if query.offset > MAX_OFFSET:
+        raise BadQuery(f"offset is beyond {MAX_OFFSET}: narrow the search")
     for name, value in pairs:
         if name.lower() == "includefield":
             _include(query, value)
         elif name.lower() not in NOT_KEYS and value not in ("", "*"):
             _match(query, name, value, fuzzy)
+    _name_resident(query)
     return query
+
+
+def _name_resident(query: Query) -> None:
+    """PatientID with IssuerOfPatientID `EHR` names a resident, whatever the hospitals call that patient."""
+    issuer = {"patient.issuer": RESIDENT_ISSUER}
+    clauses = query.clauses[STUDIES.collection]
+    if issuer not in clauses:
+        return
+    named = [clause["patient.id"] for clause in clauses if "patient.id" in clause]
+    if len(named) != 1 or not isinstance(named[0], str):
+        raise BadQuery(f"with the issuer {RESIDENT_ISSUER} a search needs one PatientID without wild cards")
+    query.resident = named[0]
+    query.clauses[STUDIES.collection] = [c for c in clauses if c != issuer and "patient.id" not in c]
 
 
 def _whole(text: str | None, name: str, default: int) -> int:
@@ -112,6 +132,8 @@ def clause(attribute: Attribute, value: str, *, fuzzy: bool = False) -> dict[str
                 return {attribute.field: int(value)}
             except ValueError as error:
                 raise BadQuery(f"{attribute.keyword} is not a whole number") from error
+        case Match.NAME if attribute.field == "patient.name":
+            return name_clause(value, fuzzy=fuzzy)
         case Match.NAME:
             return {f"{attribute.field}.search": {"$regex": name_pattern(value, fuzzy=fuzzy)}}
         case Match.CASELESS:
@@ -152,20 +174,27 @@ def rows_to_json(
     base: str,
     upper: dict[str, dict[str, Any]],
     headers: dict[str, bytes],
+    available: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """The answer's objects.
+
+    `available` holds Instance Availability by the rows' `_id`.
 
     `upper` holds study and series documents by `_id`, whose attributes are added below them; `headers` the stored
     headers by the rows' `_id`, for what the index itself does not keep.
     """
-    return [_to_json(row, level, query, base, upper, headers) for row in rows]
+    found = [_to_json(row, level, query, base, upper, headers) for row in rows]
+    for row, answer in zip(rows, found, strict=True):
+        answer["00080054"] = {"vr": "AE", "Value": [document["holder"] for document in row.documents]}
+        answer["00080056"] = {"vr": "CS", "Value": [available[row.first["_id"]]]}
+    return [dict(sorted(answer.items())) for answer in found]
 
 
 def _to_json(
     row: Row, level: Level, query: Query, base: str, upper: dict[str, dict[str, Any]], headers: dict[str, bytes]
 ) -> dict[str, Any]:
     document = row.first
-    found: dict[str, Any] = {"00080056": {"vr": "CS", "Value": ["ONLINE"]}}
+    found: dict[str, Any] = {}
     header = orjson.loads(headers[document["_id"]]) if document["_id"] in headers else {}
     if level is INSTANCES:
         found |= {tag: header[tag] for tag in FROM_HEADER if tag in header}
@@ -179,8 +208,16 @@ def _to_json(
             wanted = attribute.default or query.include_all or attribute.tag in query.include
             if wanted and (above is level or attribute.match is not Match.NONE) and source:
                 found[attribute.tag] = to_json(attribute, value_at(source, attribute.field))
+    if level is STUDIES and document.get("resident_id"):
+        found[OTHER_PATIENT_IDS] = _resident_sequence(query.resident or document["resident_id"])
     found["00081190"] = {"vr": "UR", "Value": [_url(document, level, base)]}
-    return dict(sorted(found.items()))
+    return found
+
+
+def _resident_sequence(resident_id: str) -> dict[str, Any]:
+    """Who the EHR says the patient is, as Other Patient IDs Sequence (PS3.3 C.7.1.1)."""
+    item = {"00100020": {"vr": "LO", "Value": [resident_id]}, "00100021": {"vr": "LO", "Value": [RESIDENT_ISSUER]}}
+    return {"vr": "SQ", "Value": [item]}
 
 
 def _upper_key(document: dict[str, Any], level: Level) -> str:

@@ -9,17 +9,24 @@ from gateway.dicomweb.api.frames import build_frames
 from gateway.dicomweb.api.qido import build_qido
 from gateway.dicomweb.api.retrieve import build_retrieve
 from gateway.dicomweb.services import Services
+from gateway.retrievals.retriever import Retriever
 from imaging_common.access import Subject
 from imaging_common.audit import AuditTrail
 from imaging_common.index.read import StudyIndex
+from imaging_common.messaging import EventPublisher
 from imaging_common.objects.store import ObjectStore
 
 
 def build_router(
-    index: StudyIndex, store: ObjectStore, subject_of: Callable[[Request], Awaitable[Subject]], audit: AuditTrail
+    index: StudyIndex,
+    store: ObjectStore,
+    subject_of: Callable[[Request], Awaitable[Subject]],
+    audit: AuditTrail,
+    retriever: Retriever | None = None,
+    publisher: EventPublisher | None = None,
 ) -> APIRouter:
     """The resources below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
-    services = Services.build(index, store, subject_of, audit)
+    services = Services.build(index, store, subject_of, audit, retriever, publisher)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:

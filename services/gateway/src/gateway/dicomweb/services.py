@@ -12,9 +12,12 @@ from gateway.dicomweb.frames import FrameReader
 from gateway.dicomweb.locations import Locations
 from gateway.dicomweb.metadata import MetadataSource
 from gateway.dicomweb.rendered import Renderer
+from gateway.dicomweb.use import StudyUse
+from gateway.retrievals.retriever import Retriever
 from imaging_common.access import Subject
 from imaging_common.audit import Action, AuditTrail
 from imaging_common.index.read import StudyIndex
+from imaging_common.messaging import EventPublisher
 from imaging_common.objects.store import ObjectStore
 
 SubjectOf = Callable[[Request], Awaitable[Subject]]
@@ -33,11 +36,20 @@ class Services:
     decoder: Decoder
     metadata: MetadataSource
     renderer: Renderer
+    use: StudyUse
 
     @classmethod
-    def build(cls, index: StudyIndex, store: ObjectStore, subject_of: SubjectOf, audit: AuditTrail) -> "Services":
+    def build(
+        cls,
+        index: StudyIndex,
+        store: ObjectStore,
+        subject_of: SubjectOf,
+        audit: AuditTrail,
+        retriever: Retriever | None = None,
+        publisher: EventPublisher | None = None,
+    ) -> "Services":
         """Connect them."""
-        locations = Locations(index)
+        locations = Locations(index, retriever)
         decoder = Decoder()
         frames = FrameSource(index, store, locations, FrameReader(store, locations), decoder)
         return cls(
@@ -50,13 +62,19 @@ class Services:
             decoder=decoder,
             metadata=MetadataSource(index),
             renderer=Renderer(frames),
+            use=StudyUse(publisher),
         )
 
-    async def open(self, request: Request, study_uid: str, *, fresh: bool = True, action: Action = "view") -> OpenStudy:
-        """Who asks, and whether they may: 401, 404, or the study."""
+    async def open(
+        self, request: Request, study_uid: str, *, fresh: bool = True, action: Action = "view", used: bool = True
+    ) -> OpenStudy:
+        """Who asks, and whether they may: 401, 404, or the study; `used`: it counts as looked at."""
         subject = await self.subject_of(request)
         holder = request.path_params.get("holder")
-        return await self.door.open(subject, study_uid, holder, action=action, fresh=fresh)
+        opened = await self.door.open(subject, study_uid, holder, action=action, fresh=fresh)
+        if used:
+            await self.use.tell(opened)
+        return opened
 
 
 def root_of(request: Request) -> str:

@@ -1,17 +1,19 @@
 """The study list's search: what a person typed becomes a clause over the index."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from imaging_common.access import Subject
 from imaging_common.audit import AuditTrail
-from imaging_common.index.names import name_pattern
+from imaging_common.index.names import name_clause
 from imaging_common.index.read import Page, StudyIndex
 
 PAGE_SIZE = 25
 MAX_PAGE = 400
+COUNTED = 1000
+"""So many studies behind a page are counted; the list then says "1000+"."""
 MODALITIES = ("CT", "MR", "CR", "DX", "US", "MG", "NM", "PT", "XA", "RF", "ES", "SC")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -58,17 +60,18 @@ class StudySearch:
         """Whether it asks for less than everything."""
         return bool(self.words or self.modality or self.date_from or self.date_to)
 
-    def clause(self) -> dict[str, Any]:
-        """Over documents of `index.studies`."""
+    def clause(self, residents: Sequence[str] = ()) -> dict[str, Any]:
+        """Over documents of `index.studies`; `residents` are the ids of the person that the words name, if they do."""
         parts: list[dict[str, Any]] = []
         if self.words:
             exact = re.escape(self.words)
             parts.append(
                 {
                     "$or": [
-                        {"patient.name.search": {"$regex": name_pattern(self.words, fuzzy=True)}},
+                        name_clause(self.words, fuzzy=True),
                         {"patient.id": {"$regex": f"^{exact}"}},
                         {"accession": {"$regex": f"^{exact}"}},
+                        {"resident_id": {"$in": list(residents)}},
                     ]
                 }
             )
@@ -85,7 +88,10 @@ async def search_studies(
     index: StudyIndex, audit: AuditTrail, subject: Subject, search: StudySearch, *, reason: str = ""
 ) -> Page:
     """One page of what the subject may see, recorded before it is shown."""
-    page = await index.search_studies(subject, search.clause(), limit=PAGE_SIZE, offset=(search.page - 1) * PAGE_SIZE)
+    residents = (await index.resident(search.words)).ids if search.words else ()
+    page = await index.search_studies(
+        subject, search.clause(residents), limit=PAGE_SIZE, offset=(search.page - 1) * PAGE_SIZE, lookahead=COUNTED
+    )
     await audit.record(
         action="search",
         outcome="success",

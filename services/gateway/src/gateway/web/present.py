@@ -1,10 +1,13 @@
 """Index documents and consults as the pages show them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gateway.usecases.review_patients import Match
+from gateway.web.places import PlaceView
 from imaging_common.index.model import PersonName, StudyDocument
+from imaging_common.index.patients import KnownPatient
 from imaging_common.index.read import Row
 
 
@@ -32,6 +35,10 @@ class StudyView:
     """`arriving`, `complete` or `archived`."""
     rejected: int
     conflicts: int
+    places: tuple[PlaceView, ...] = ()
+    """Where it lies, one for each holder; empty where nobody asked."""
+    reports: tuple[tuple[str, int], ...] = ()
+    """(holder, how many reports of the hospital), where there are any."""
 
     @property
     def ref(self) -> str:
@@ -39,7 +46,9 @@ class StudyView:
         return f"{self.holder}/{self.study_uid}"
 
 
-def study_view(document: StudyDocument, holders: tuple[str, ...] = ()) -> StudyView:
+def study_view(
+    document: StudyDocument, holders: tuple[str, ...] = (), places: Mapping[str, PlaceView] | None = None
+) -> StudyView:
     """What the list shows of a study."""
     patient = document.patient
     name, latin = names(patient.name)
@@ -63,13 +72,21 @@ def study_view(document: StudyDocument, holders: tuple[str, ...] = ()) -> StudyV
         state="archived" if document.stored else "complete" if document.settled else "arriving",
         rejected=len(document.rejected),
         conflicts=document.conflicts,
+        places=tuple((places or {})[f"{holder}/{document.study_uid}"] for holder in holders) if places else (),
+        reports=((document.holder, document.report_count),) if document.report_count else (),
     )
 
 
-def row_view(row: Row) -> StudyView:
+def documents_of(row: Row) -> list[StudyDocument]:
+    """A row's documents, one for each holder."""
+    return [StudyDocument.model_validate(document) for document in row.documents]
+
+
+def row_view(row: Row, places: Mapping[str, PlaceView]) -> StudyView:
     """A row of a search."""
-    documents = [StudyDocument.model_validate(document) for document in row.documents]
-    return study_view(documents[0], tuple(document.holder for document in documents))
+    documents = documents_of(row)
+    view = study_view(documents[0], tuple(document.holder for document in documents), places)
+    return replace(view, reports=tuple((d.holder, d.report_count) for d in documents if d.report_count))
 
 
 def names(name: PersonName) -> tuple[str, str]:
@@ -97,6 +114,51 @@ def date_text(value: str) -> str:
 def time_text(value: str) -> str:
     """A TM value as hours and minutes."""
     return f"{value[:2]}:{value[2:4]}" if len(value) >= 4 and value[:4].isdigit() else ""
+
+
+@dataclass(frozen=True, slots=True)
+class PatientView:
+    """A patient as one hospital knows them, or whom somebody may be, with the reasons."""
+
+    hospital: str
+    patient_id: str
+    name: str
+    latin: str
+    birth_date: str
+    sex: str
+    resident_id: str
+    linked_by: str
+    newest: str
+    modalities: str
+    studies: int
+    also: tuple[tuple[str, str], ...] = ()
+    """(hospital, patient id) of others linked to the same resident."""
+    reasons: tuple[str, ...] = ()
+    score: int = 0
+
+
+def patient_view(patient: KnownPatient | Match) -> PatientView:
+    """What the review list shows of a patient, or of a likely match."""
+    match = patient if isinstance(patient, Match) else None
+    study = patient.studies[0] if isinstance(patient, Match) else patient.study
+    name, latin = names(study.patient.name)
+    others = [each.patient_key.partition("^") for each in match.studies[1:]] if match else []
+    return PatientView(
+        hospital=study.patient_key.partition("^")[0],
+        patient_id=study.patient.id,
+        name=name,
+        latin=latin,
+        birth_date=date_text(study.patient.birth_date),
+        sex=study.patient.sex if study.patient.sex in ("M", "F", "O") else "",
+        resident_id=(match.resident_id if match else study.resident_id) or "",
+        linked_by=study.linked_by,
+        newest=date_text(study.study_date),
+        modalities=" ".join(study.modalities),
+        studies=0 if isinstance(patient, Match) else patient.studies,
+        also=tuple((hospital, patient_id) for hospital, _, patient_id in others),
+        reasons=match.likeness.reasons if match else (),
+        score=min(match.likeness.score, 100) if match else 0,
+    )
 
 
 EDITABLE = frozenset({"accepted", "assigned", "reading", "drafted"})

@@ -59,6 +59,10 @@ class Renderer:
         )
         return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
 
+    def moment(self, value: Any) -> str:
+        """A time, given as datetime or RFC 3339 text, in the region's zone."""
+        return self._moment(value)
+
     def _moment(self, value: Any) -> str:
         """A time, given as datetime or RFC 3339 text, in the region's zone."""
         at = datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -4,11 +4,18 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from imaging_common.events import BatchStored, Event, InstancesLocated, InstancesStored, ManifestEntry
+from imaging_common.events import (
+    BatchStored,
+    Event,
+    HospitalRegistered,
+    InstancesLocated,
+    InstancesStored,
+    ManifestEntry,
+)
 from imaging_common.objects.model import Manifest, StoredInstance
 from object_writer.errors import LeaseLost
 from object_writer.model import Name, series_id
-from object_writer.ports import DueSeries, PackRecord, Pending
+from object_writer.ports import DueSeries, PackRecord, Pending, Policy
 
 
 @dataclass(slots=True)
@@ -22,6 +29,7 @@ class _Instance:
     located_at: datetime | None = None
     lost: bool = False
     has_edge: bool = False
+    received_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -31,7 +39,17 @@ class _Pack:
     noted_at: datetime
     located: bool = False
     replaced_at: datetime | None = None
+    replaced_by: str | None = None
     gone: bool = False
+    closed: bool = False
+    purged_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    manifest: Manifest
+    noted_at: datetime
+    purged_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -48,9 +66,9 @@ class FakeLedger:
         self.published: list[tuple[str, Event]] = []
         self.instances: dict[tuple[str, Name], _Instance] = {}
         self.series: dict[str, _Series] = {}
-        self.batches: dict[str, Manifest] = {}
+        self.batches: dict[str, _Batch] = {}
         self.packs: dict[str, _Pack] = {}
-        self.policies: dict[str, tuple[int, str]] = {}
+        self.registered: dict[str, HospitalRegistered] = {}
         self.lose_lease = False
 
     async def note_batch(self, manifest: Manifest, manifest_key: str) -> None:
@@ -60,13 +78,14 @@ class FakeLedger:
         self._receipt(manifest, [k for k in known if k and k.located_in and manifest.has_edge])
         if manifest_key in self.batches:
             return
-        self.batches[manifest_key] = manifest
+        self.batches[manifest_key] = _Batch(manifest, datetime.now(UTC))
         for one in manifest.instances:
             series = series_id(manifest.hospital, manifest.study_uid, one.series_uid)
             new = _Instance(series, _name(one), one.length)
             instance = self.instances.setdefault((study, _name(one)), new)
             instance.batches.add(manifest_key)
             instance.lost = False
+            instance.received_at = datetime.now(UTC)
             instance.has_edge |= manifest.has_edge
             self.series.setdefault(series, _Series(datetime.now(UTC))).last_received_at = datetime.now(UTC)
 
@@ -106,9 +125,10 @@ class FakeLedger:
                 key,
                 sum(i.original_length for i in pack.manifest.instances),
                 {i.name for i in self.instances.values() if i.pack == key},
+                closed=pack.closed,
             )
             for key, pack in self.packs.items()
-            if pack.series == series_id and pack.replaced_at is None
+            if pack.series == series_id and pack.replaced_at is None and pack.purged_at is None
         ]
 
     async def known_packs(self, manifest_keys: Collection[str]) -> set[str]:
@@ -127,7 +147,9 @@ class FakeLedger:
     def _note_pack(self, manifest: Manifest, key: str, *, adopted: bool) -> None:
         study = f"{manifest.hospital}/{manifest.study_uid}"
         series = f"{study}/{manifest.instances[0].series_uid}"
-        self.packs.setdefault(key, _Pack(manifest, series, datetime.now(UTC)))
+        known = self.packs.get(key)
+        if known is None or known.gone or known.purged_at is not None:
+            self.packs[key] = _Pack(manifest, series, datetime.now(UTC))
         for one in manifest.instances:
             new = _Instance(series, _name(one), one.original_length)
             instance = self.instances.setdefault((study, _name(one)), new)
@@ -135,7 +157,7 @@ class FakeLedger:
                 instance.pack, instance.lost = key, False
         for old in manifest.replaces:
             if old in self.packs and self.packs[old].replaced_at is None:
-                self.packs[old].replaced_at = datetime.now(UTC)
+                self.packs[old].replaced_at, self.packs[old].replaced_by = datetime.now(UTC), key
         self._stored(key)
 
     async def note_damaged(self, series_id: str, name: Name, manifest_key: str) -> bool:
@@ -164,7 +186,11 @@ class FakeLedger:
         forgotten = [
             key
             for key, pack in self.packs.items()
-            if not pack.located and pack.replaced_at is None and pack.noted_at < noted_before
+            if not pack.located
+            and not pack.gone
+            and pack.replaced_at is None
+            and pack.purged_at is None
+            and pack.noted_at < noted_before
         ]
         for key in forgotten:
             self.packs[key].noted_at = datetime.now(UTC)
@@ -173,11 +199,16 @@ class FakeLedger:
 
     async def removable_batches(self, located_before: datetime) -> list[str]:
         """See `Ledger.removable_batches`."""
-        return [key for key, batch in self.batches.items() if self._is_done(batch, located_before)]
+        return [
+            key
+            for key, batch in self.batches.items()
+            if batch.purged_at is None and self._is_done(batch.manifest, located_before)
+        ]
 
     def _is_done(self, batch: Manifest, before: datetime) -> bool:
         study = f"{batch.hospital}/{batch.study_uid}"
-        times = [self.instances[study, _name(one)].located_at for one in batch.instances]
+        known = [self.instances.get((study, _name(one))) for one in batch.instances]
+        times = [instance.located_at if instance else None for instance in known]
         return all(at is not None and at <= before for at in times)
 
     async def removable_packs(self, located_before: datetime) -> list[str]:
@@ -187,6 +218,7 @@ class FakeLedger:
             for key, pack in self.packs.items()
             if pack.replaced_at is not None
             and not pack.gone
+            and pack.purged_at is None
             and pack.replaced_at <= located_before
             and not any(
                 i.located_in == key
@@ -202,13 +234,18 @@ class FakeLedger:
         if manifest_key in self.packs:
             self.packs[manifest_key].gone = True
 
-    async def set_compression(self, hospital: str, compression: str, revision: int) -> None:
-        """See `Ledger.set_compression`."""
-        self.policies[hospital] = max(self.policies.get(hospital, (0, "")), (revision, compression))
+    async def keep_policy(self, event: HospitalRegistered) -> None:
+        """See `Ledger.keep_policy`."""
+        known = self.registered.get(event.hospital)
+        if known is None or known.revision <= event.revision:
+            self.registered[event.hospital] = event
 
-    async def compression(self, hospital: str) -> str:
-        """See `Ledger.compression`."""
-        return self.policies.get(hospital, (0, "htj2k"))[1]
+    async def policies(self) -> dict[str, Policy]:
+        """See `Ledger.policies`."""
+        return {
+            hospital: Policy(e.tier, e.compression, e.cache_weight, e.retention_days, e.legal_hold)
+            for hospital, e in self.registered.items()
+        }
 
     def _waiting(self, series: str) -> list[_Instance]:
         return [i for i in self.instances.values() if i.series == series and i.pack is None and not i.lost]

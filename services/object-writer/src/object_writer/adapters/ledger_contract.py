@@ -4,10 +4,17 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from imaging_common.events import BatchStored, Event, InstancesLocated, InstancesStored, ManifestEntry
+from imaging_common.events import (
+    BatchStored,
+    Event,
+    HospitalRegistered,
+    InstancesLocated,
+    InstancesStored,
+    ManifestEntry,
+)
 from imaging_common.objects.model import Manifest, StoredInstance, batch_key, collection_id, manifest_key, pack_key
 from object_writer.model import series_id
-from object_writer.ports import Ledger
+from object_writer.ports import Ledger, Policy
 
 Events = Callable[[], Awaitable[list[Event]]]
 """All events so far."""
@@ -53,11 +60,18 @@ class Study:
         )
         return manifest, manifest_key(key)
 
+    def cached(self, retrieval: str, *numbers: int) -> tuple[Manifest, str]:
+        """A cached batch's manifest and its key."""
+        batch, _ = self.batch(*numbers)
+        identity = collection_id([retrieval, *(instance.sha256 for instance in batch.instances)])
+        key = batch_key(self.hospital, self.study_uid, identity)
+        return batch.model_copy(update={"bucket": "cache", "id": identity, "data_key": key}), manifest_key(key)
+
     def pack(self, *numbers: int, replaces: list[str] | None = None) -> tuple[Manifest, str]:
         """A pack's manifest and its key."""
         batch, _ = self.batch(*numbers)
         key = pack_key(self.hospital, self.study_uid, f"{self.study_uid}.1", batch.id)
-        update = {"kind": "pack", "data_key": key, "replaces": replaces or []}
+        update = {"kind": "pack", "bucket": "archive", "data_key": key, "replaces": replaces or []}
         return batch.model_copy(update=update), manifest_key(key)
 
     def located(self, key: str, *numbers: int) -> InstancesLocated:
@@ -155,10 +169,19 @@ async def _check_loss(ledger: Ledger, study: Study) -> None:
     again, again_key = study.batch(8, 7)
     await ledger.note_batch(again, again_key)
     assert name in (await ledger.pending(study.series)).names
-    await ledger.set_compression(study.hospital, "keep", 2)
-    await ledger.set_compression(study.hospital, "htj2k", 1)
-    assert await ledger.compression(study.hospital) == "keep"
-    assert await ledger.compression("unknown") == "htj2k"
+    await _check_policies(ledger, study.hospital)
+
+
+async def _check_policies(ledger: Ledger, hospital: str) -> None:
+    first = HospitalRegistered(
+        hospital=hospital, revision=1, name_zh="", name_en="", level="community", tier="distributed"
+    )
+    second = first.model_copy(
+        update={"revision": 2, "tier": "central", "compression": "keep", "cache_weight": 2.5, "legal_hold": True}
+    )
+    for event in (second, first, second):
+        await ledger.keep_policy(event)
+    assert await ledger.policies() == {hospital: Policy("central", "keep", 2.5, 30, legal_hold=True)}
 
 
 def _later() -> datetime:

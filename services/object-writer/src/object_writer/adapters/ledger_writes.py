@@ -59,12 +59,20 @@ class LedgerWrites:
             ],
         )
         left = len(set(ids)) - len(located)
-        state = {"open": True, "left": left, "settled_at": None if left else self._now, "has_edge": manifest.has_edge}
+        state = {
+            "open": True,
+            "left": left,
+            "settled_at": None if left else self._now,
+            "has_edge": manifest.has_edge,
+            "noted_at": self._now,
+            "purged_at": None,
+        }
         await self._set("batches", key, state)
 
     def _arrival(self, manifest: Manifest, instance: StoredInstance, key: str) -> UpdateOne:
         once = {**_identity(manifest, instance), "pack": None, "located_in": None, "located_at": None}
         change: Document = {"$setOnInsert": once, "$addToSet": {"batches": key}, "$set": {"lost": False}}
+        change["$set"]["received_at"] = self._now
         if manifest.has_edge:
             change["$set"]["has_edge"] = True
         return UpdateOne({"_id": instance_id(manifest, instance)}, change, upsert=True)
@@ -84,8 +92,11 @@ class LedgerWrites:
             "located": False,
             "located_at": None,
             "gone": False,
+            "purged_at": None,
         }
-        await self._bulk("packs", [UpdateOne({"_id": key}, {"$setOnInsert": pack}, upsert=True)])
+        known = await self._one("packs", {"_id": key})
+        again = known is not None and (known["gone"] or known.get("purged_at") is not None)
+        await self._bulk("packs", [UpdateOne({"_id": key}, {"$set" if again else "$setOnInsert": pack}, upsert=True)])
         ids = [instance_id(manifest, instance) for instance in manifest.instances]
         await self._bulk("instances", [_member(manifest, instance) for instance in manifest.instances])
         free: Document = {} if owner else {"pack": None}
@@ -124,6 +135,7 @@ class LedgerWrites:
             session=self._session,
         )
         await self._settle_batches(fresh)
+        await self._set("cache_studies", f"{event.hospital}/{event.study_uid}", {"archived": True}, upsert=False)
         unread = {"pack": event.manifest_key, "located_in": {"$ne": event.manifest_key}}
         if await self._one("instances", unread) is None:
             await self._set("packs", event.manifest_key, {"located": True, "located_at": self._now}, upsert=False)

@@ -10,13 +10,13 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from imaging_common.events import InstancesLocated
+from imaging_common.events import HospitalRegistered, InstancesLocated
 from imaging_common.messaging.outbox import Outbox
 from imaging_common.objects.model import Manifest
 from object_writer.adapters.ledger_writes import Document, LedgerWrites
 from object_writer.errors import LeaseLost
 from object_writer.model import Name
-from object_writer.ports import DueSeries, PackRecord, Pending
+from object_writer.ports import DueSeries, PackRecord, Pending, Policy
 
 T = TypeVar("T")
 LONGEST_PAUSE = 600.0
@@ -109,12 +109,13 @@ class MongoLedger:
 
     async def packs_of(self, series_id: str) -> list[PackRecord]:
         """See `Ledger.packs_of`."""
-        found = await self._db["packs"].find({"series": series_id, "replaced_by": None}).to_list()
+        where = {"series": series_id, "replaced_by": None, "purged_at": None}
+        found = await self._db["packs"].find(where).to_list()
         records = []
         for pack in found:
             members = self._db["instances"].find({"pack": pack["_id"]}, {"sop_instance_uid": 1, "sha256": 1})
             names = {_name(document) async for document in members}
-            records.append(PackRecord(pack["_id"], pack["bytes"], names))
+            records.append(PackRecord(pack["_id"], pack["bytes"], names, closed=pack.get("closed", False)))
         return records
 
     async def known_packs(self, manifest_keys: Collection[str]) -> set[str]:
@@ -141,6 +142,7 @@ class MongoLedger:
     async def remind(self, noted_before: datetime) -> int:
         """See `Ledger.remind`."""
         where = {"located": False, "gone": {"$ne": True}, "replaced_by": None, "noted_at": {"$lt": noted_before}}
+        where["purged_at"] = None
         forgotten = await self._db["packs"].find(where).sort("noted_at", 1).limit(PAGE).to_list()
         for pack in forgotten:
             await self._transaction(partial(LedgerWrites.announce_again, pack=pack))
@@ -148,12 +150,13 @@ class MongoLedger:
 
     async def removable_batches(self, located_before: datetime) -> list[str]:
         """See `Ledger.removable_batches`."""
-        where = {"open": True, "left": {"$lte": 0}, "settled_at": {"$lte": located_before}}
+        where = {"open": True, "left": {"$lte": 0}, "settled_at": {"$lte": located_before}, "purged_at": None}
         return [document["_id"] async for document in self._db["batches"].find(where, {"_id": 1}).limit(PAGE)]
 
     async def removable_packs(self, located_before: datetime) -> list[str]:
         """See `Ledger.removable_packs`."""
         where = {"replaced_by": {"$ne": None}, "gone": False, "replaced_at": {"$lte": located_before}}
+        where["purged_at"] = None
         removable = []
         async for pack in self._db["packs"].find(where):
             if not await self._is_read(pack, located_before):
@@ -174,20 +177,20 @@ class MongoLedger:
         await self._db["batches"].update_one({"_id": manifest_key}, {"$set": {"open": False}})
         await self._db["packs"].update_one({"_id": manifest_key}, {"$set": {"gone": True}})
 
-    async def set_compression(self, hospital: str, compression: str, revision: int) -> None:
-        """See `Ledger.set_compression`."""
-        older = {"_id": hospital, "revision": {"$lt": revision}}
+    async def keep_policy(self, event: HospitalRegistered) -> None:
+        """See `Ledger.keep_policy`."""
+        not_newer = {"_id": event.hospital, "revision": {"$lte": event.revision}}
+        kept = event.model_dump(include={"revision", *Policy.__dataclass_fields__})
         try:
-            await self._db["policies"].update_one(
-                older, {"$set": {"compression": compression, "revision": revision}}, upsert=True
-            )
+            await self._db["policies"].update_one(not_newer, {"$set": kept}, upsert=True)
         except DuplicateKeyError:  # a later revision is known
             return
 
-    async def compression(self, hospital: str) -> str:
-        """See `Ledger.compression`."""
-        policy = await self._db["policies"].find_one({"_id": hospital})
-        return str(policy["compression"]) if policy else "htj2k"
+    async def policies(self) -> dict[str, Policy]:
+        """See `Ledger.policies`."""
+        fields = Policy.__dataclass_fields__
+        found = self._db["policies"].find()
+        return {d["_id"]: Policy(**{f: d[f] for f in fields if f in d}) async for d in found}
 
     async def _transaction(self, write: Callable[[LedgerWrites], Awaitable[T]]) -> T:
         async def run(session: AsyncClientSession) -> T:

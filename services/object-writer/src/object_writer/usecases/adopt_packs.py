@@ -3,6 +3,7 @@
 from imaging_common.errors import RejectedError
 from imaging_common.objects.manifest import read_manifest
 from imaging_common.objects.model import ARCHIVE_BUCKET
+from imaging_common.objects.reports import is_report
 from imaging_common.objects.store import ObjectStore
 from imaging_common.telemetry import get_logger
 from object_writer.model import belongs
@@ -23,7 +24,7 @@ class AdoptPacks:
         """Note what is not noted below `prefix`; how many packs."""
         count, page = 0, list[str]()
         async for entry in self._store.list(ARCHIVE_BUCKET, prefix):
-            if entry.key.endswith(".json"):
+            if entry.key.endswith(".json") and not is_report(entry.key):
                 page.append(entry.key)
             if len(page) >= PAGE:
                 count += await self._adopt(page)

@@ -31,6 +31,6 @@ class NoteBatch:
         except ObjectNotFound:
             log.info("a batch is gone from staging: it was archived before")
             return
-        if manifest.kind != "batch" or not belongs(manifest, key):
+        if manifest.kind != "batch" or manifest.lies_in != STAGING_BUCKET or not belongs(manifest, key):
             raise ForeignManifest("a staged manifest contradicts the key it lies under")
         await self._ledger.note_batch(manifest, key)

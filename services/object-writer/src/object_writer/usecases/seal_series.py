@@ -21,7 +21,7 @@ from imaging_common.objects.store import ObjectNotFound, ObjectStore
 from imaging_common.telemetry import attached, current_traceparent, get_logger, get_tracer
 from object_writer.errors import PackNotVerified
 from object_writer.model import Name, Source, cut, display_order
-from object_writer.ports import DueSeries, Ledger, PackRecord
+from object_writer.ports import DueSeries, Ledger, PackRecord, Policy
 from object_writer.settings import ObjectWriterSettings
 from object_writer.usecases.adopt_packs import AdoptPacks
 from object_writer.usecases.write_pack import WritePack, Written
@@ -86,9 +86,9 @@ class SealSeries:
             await self._make(due.id, pack_sources, replaces)
 
     def _is_small(self, pack: PackRecord) -> bool:
-        """Whether late instances go into it by writing it anew; a full one stays as it is."""
+        """Whether late instances go into it by writing it anew; a full one stays, and one of a deleted study."""
         full = pack.original_bytes >= self._settings.seal_bytes // 2
-        return not full and len(pack.names) < self._settings.seal_instances // 2
+        return not full and not pack.closed and len(pack.names) < self._settings.seal_instances // 2
 
     async def _sources(self, bucket: str, keys: list[str], names: set[Name], series_id: str) -> dict[Name, Source]:
         """The entries in these objects that are wanted; of several copies the first."""
@@ -108,11 +108,11 @@ class SealSeries:
 
     async def _make(self, series_id: str, sources: list[Source], replaces: list[str]) -> None:
         hospital, study_uid, series_uid = series_id.split("/")
-        keep = await self._ledger.compression(hospital) == "keep"
+        policy = (await self._ledger.policies()).get(hospital, Policy())
         scratch = self._settings.scratch_dir or None
         with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=scratch, ignore_cleanup_errors=True) as folder:
             written = await self._write_pack(
-                sources, Path(folder), keep=keep, renew=lambda: self._ledger.renew(series_id)
+                sources, Path(folder), keep=policy.compression == "keep", renew=lambda: self._ledger.renew(series_id)
             )
             for source in written.damaged:
                 await self._note_damaged(series_id, source.name, source.manifest_key)
@@ -125,6 +125,7 @@ class SealSeries:
         key = manifest_key(data_key)
         manifest = Manifest(
             kind="pack",
+            bucket=ARCHIVE_BUCKET,
             hospital=hospital,
             study_uid=study_uid,
             id=pack_id,

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from imaging_common.objects.model import ARCHIVE_BUCKET
+from imaging_common.objects.reports import is_report
 from imaging_common.objects.store import ObjectInfo, ObjectStore
 from object_writer.ports import Ledger
 from object_writer.usecases.adopt_packs import AdoptPacks
@@ -20,10 +21,15 @@ class SweepArchive:
         self._remove_orphans = RemoveOrphans(store, ARCHIVE_BUCKET, orphan_seconds)
 
     async def __call__(self) -> int:
-        """One look; how many packs were adopted. A manifest (`….json`) comes before its data (`….pack`)."""
+        """One look; how many packs were adopted. A manifest (`….json`) comes before its data (`….pack`).
+
+        The hospitals' reports lie in the archive, too; they are not the store keeper's.
+        """
         adopted = await self._adopt_packs("")
         page, manifests = list[ObjectInfo](), set[str]()
         async for entry in self._store.list(ARCHIVE_BUCKET, ""):
+            if is_report(entry.key):
+                continue
             if entry.key.endswith(".json"):
                 manifests.add(entry.key)
                 continue

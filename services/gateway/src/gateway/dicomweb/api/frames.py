@@ -15,7 +15,7 @@ from gateway.dicomweb.multipart import Multipart
 from gateway.dicomweb.negotiation import OCTETS, FrameForm, choose, choose_frame_form
 from gateway.dicomweb.rendered import BadLook, Look, parse_look
 from gateway.dicomweb.services import Services
-from imaging_common.index.model import InstanceDocument
+from imaging_common.index.model import InstanceDocument, ListedInstance
 
 AT_ONCE_BYTES = 16 * 1024 * 1024
 MAX_FRAME_LIST = 10_000
@@ -85,16 +85,37 @@ def build_frames(services: Services) -> APIRouter:
             look = Look(look.media_type, look.window, (size, size, None), min(look.quality, 80))
         return look
 
-    async def middle(request: Request, study: str, series: str | None) -> InstanceDocument:
-        """The instance that stands for a series or study: the middle one with frames."""
-        opened = await services.open(request, study, fresh=False)
+    async def middle(request: Request, study: str, series: str | None, *, bring: bool = False) -> InstanceDocument:
+        """The instance that stands for a series or study: the middle one with frames, of those that are here.
+
+        A list full of thumbnails must not bring every listed study, so what is not here is 404 unless `bring`.
+        """
+        opened = await services.open(request, study, fresh=False, used=bring)
+        absent: list[ListedInstance] = []
         for one in await services.index.series_of(opened.keys):
             if series in (None, one.series_uid):
-                found = list((await services.locations.series(one.id)).by_uid.values())
-                shown = [instance for instance in found if instance.pixel_sha256]
+                found = list((await services.locations.series(one.id, fresh=one.online_count > 0)).by_uid.values())
+                shown = [i for i in found if isinstance(i, InstanceDocument) and i.pixel_sha256]
                 if shown:
                     return shown[len(shown) // 2]
+                absent += [i for i in found if not isinstance(i, InstanceDocument)]
+        if bring and absent:
+            return await services.locations.here(absent[len(absent) // 2], whole=True, priority=opened.priority)
         raise HTTPException(404, NOT_FOUND)
+
+    async def instance_of(request: Request, study: str, series: str, instance: str) -> InstanceDocument:
+        """The instance, brought from its hospital if need be; the rest of its study comes after it."""
+        opened = await services.open(request, study, fresh=False)
+        listed = await services.locations.instance(opened.keys, series, instance)
+        return await services.locations.here(listed, whole=True, priority=opened.priority)
+
+    async def thumbnail_of(request: Request, study: str, series: str, instance: str) -> InstanceDocument:
+        """The instance, if it is here."""
+        opened = await services.open(request, study, fresh=False, used=False)
+        listed = await services.locations.instance(opened.keys, series, instance)
+        if not isinstance(listed, InstanceDocument):
+            raise HTTPException(404, NOT_FOUND)
+        return listed
 
     for root in ("", "/hospitals/{holder}"):
         below = f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}"
@@ -102,8 +123,7 @@ def build_frames(services: Services) -> APIRouter:
         @router.get(f"{below}/frames/{{frames}}")
         async def retrieve_frames(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
             numbers = parse_frame_list(frames)
-            opened = await services.open(request, study, fresh=False)
-            found = await services.locations.instance(opened.keys, series, instance)
+            found = await instance_of(request, study, series, instance)
             if found.pixel_sha256 is None:
                 raise HTTPException(404, NOT_FOUND)
             form = choose_frame_form(accepted(request), stored_syntax(found), frames=len(numbers))
@@ -128,27 +148,23 @@ def build_frames(services: Services) -> APIRouter:
         @router.get(f"{below}/rendered")
         async def rendered(request: Request, study: str, series: str, instance: str) -> Response:
             look = wanted_look(request)
-            opened = await services.open(request, study, fresh=False)
-            return await picture(request, await services.locations.instance(opened.keys, series, instance), 1, look)
+            return await picture(request, await instance_of(request, study, series, instance), 1, look)
 
         @router.get(f"{below}/frames/{{frames}}/rendered")
         async def rendered_frame(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
             look, numbers = wanted_look(request), parse_frame_list(frames)
-            opened = await services.open(request, study, fresh=False)
-            found = await services.locations.instance(opened.keys, series, instance)
+            found = await instance_of(request, study, series, instance)
             return await picture(request, found, numbers[0], look)
 
         @router.get(f"{below}/thumbnail")
         async def thumbnail(request: Request, study: str, series: str, instance: str) -> Response:
             look = wanted_look(request, thumbnail=True)
-            opened = await services.open(request, study, fresh=False)
-            return await picture(request, await services.locations.instance(opened.keys, series, instance), 1, look)
+            return await picture(request, await thumbnail_of(request, study, series, instance), 1, look)
 
         @router.get(f"{below}/frames/{{frames}}/thumbnail")
         async def frame_thumbnail(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
             look, numbers = wanted_look(request, thumbnail=True), parse_frame_list(frames)
-            opened = await services.open(request, study, fresh=False)
-            found = await services.locations.instance(opened.keys, series, instance)
+            found = await thumbnail_of(request, study, series, instance)
             return await picture(request, found, numbers[0], look)
 
         @router.get(f"{root}/studies/{{study}}/series/{{series}}/thumbnail")
@@ -164,12 +180,11 @@ def build_frames(services: Services) -> APIRouter:
         @router.get(f"{root}/studies/{{study}}/series/{{series}}/rendered")
         async def series_rendered(request: Request, study: str, series: str) -> Response:
             look = wanted_look(request)
-            return await picture(request, await middle(request, study, series), 1, look)
+            return await picture(request, await middle(request, study, series, bring=True), 1, look)
 
         @router.get(f"{root}/studies/{{study}}/series/{{series}}/bulkdata/{{instance}}/{{tag:path}}")
         async def bulkdata(request: Request, study: str, series: str, instance: str, tag: str) -> Response:
-            opened = await services.open(request, study, fresh=False)
-            found = await services.locations.instance(opened.keys, series, instance)
+            found = await instance_of(request, study, series, instance)
             chosen = choose(accepted(request), (OCTETS,))
             if chosen is None:
                 raise HTTPException(406, f"Bulk data is {OCTETS}.")

@@ -8,9 +8,12 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from gateway.dicomweb.availability import Availability
 from gateway.dicomweb.negotiation import DICOM_JSON, choose, parse_accept
+from gateway.dicomweb.partial import WARNING, warnings
 from gateway.dicomweb.qido import BadQuery, Query, parse_query, rows_to_json
 from gateway.dicomweb.services import Services, root_of
+from gateway.retrievals.model import Away
 from imaging_common.access import Subject
 from imaging_common.ids import is_uid
 from imaging_common.index.read import INSTANCES, SERIES, STUDIES, Level, Page, Row
@@ -28,6 +31,7 @@ def build_qido(services: Services) -> APIRouter:
             query = parse_query(request.query_params.multi_items())
         except BadQuery as error:
             raise HTTPException(400, str(error)) from error
+        await _follow(services, query)
         scope: dict[str, Any] = {}
         if study is None:
             subject = await services.subject_of(request)
@@ -42,11 +46,13 @@ def build_qido(services: Services) -> APIRouter:
         page = await _page(services, subject, level, query, scope)
         if study is None:
             await services.door.searched(subject, len(page.rows))
-        rows = await _answer(services, page.rows, level, query, root_of(request))
-        headers = {}
+        rows, aways = await _answer(services, page.rows, level, query, root_of(request))
+        told = [warnings(aways)] if aways else []
         if page.remaining:
-            more = f"There are {page.remaining} additional results that can be requested"
-            headers["Warning"] = f'299 gateway "{more}"'
+            count = f"more than {page.remaining}" if page.more else page.remaining
+            more = f"There are {count} additional results that can be requested"
+            told.append(f'299 gateway "{more}"')
+        headers = {WARNING: ", ".join(told)} if told else {}
         if not rows:
             return Response(status_code=204, headers=headers)
         return Response(orjson.dumps(rows), media_type=media, headers=headers)
@@ -88,6 +94,13 @@ def _json_type(request: Request) -> str:
     return wanted.type
 
 
+async def _follow(services: Services, query: Query) -> None:
+    """The resident that a search names is also every resident merged into the same person."""
+    if query.resident:
+        query.resident, ids = await services.index.resident(query.resident)
+        query.clauses[STUDIES.collection].append({"resident_id": {"$in": list(ids)}})
+
+
 async def _page(services: Services, subject: Subject, level: Level, query: Query, scope: dict[str, Any]) -> Page:
     """One page; keys of upper levels first narrow down what is searched below them."""
     clauses = [scope, query.where(level)]
@@ -106,11 +119,13 @@ async def _page(services: Services, subject: Subject, level: Level, query: Query
 
 async def _answer(
     services: Services, rows: Sequence[Row], level: Level, query: Query, base: str
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[Away]]:
+    """The rows, and the holders of some of them that cannot be asked for pixels now."""
     ids = [row.first["_id"] for row in rows]
     upper: dict[str, dict[str, Any]] = {}
     if level is not STUDIES:
-        upper |= await services.index.documents(STUDIES, {row.first["study_key"] for row in rows})
+        keys = {document["study_key"] for row in rows for document in row.documents}
+        upper |= await services.index.documents(STUDIES, keys)
     if level is INSTANCES:
         upper |= await services.index.documents(SERIES, {row.first["series_key"] for row in rows})
         headers = await services.index.headers(ids)
@@ -118,9 +133,14 @@ async def _answer(
         headers = await services.index.first_headers(ids, level)
     else:
         headers = {}
+    states = Availability(services.locations, upper)
+    if level is INSTANCES:
+        await states.look_up(services.index, [document for row in rows for document in row.documents])
+    available = {row.first["_id"]: states.of(row) for row in rows}
     if level is STUDIES:
         rows = [await _merged(services, row) if len(row.documents) > 1 else row for row in rows]
-    return rows_to_json(rows, level, query, base=base, upper=upper, headers=headers)
+    answer = rows_to_json(rows, level, query, base=base, upper=upper, headers=headers, available=available)
+    return answer, list(states.aways.values())
 
 
 async def _merged(services: Services, row: Row) -> Row:

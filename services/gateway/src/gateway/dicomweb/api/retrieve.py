@@ -1,6 +1,7 @@
 """WADO-RS (PS3.18 §10.4): files and their metadata, of studies, series and instances."""
 
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Sequence
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
@@ -11,8 +12,11 @@ from gateway.dicomweb.files import stream_file
 from gateway.dicomweb.metadata import KEPT_INSTANCES, PLACEHOLDER, gzipped
 from gateway.dicomweb.multipart import Multipart
 from gateway.dicomweb.negotiation import DICOM, DICOM_JSON, MediaRange, choose, parse_accept
+from gateway.dicomweb.partial import WARNING, refused, warnings
 from gateway.dicomweb.services import Services, root_of
-from imaging_common.index.model import InstanceDocument, SeriesDocument
+from gateway.errors import HolderAway
+from gateway.retrievals.model import Away
+from imaging_common.index.model import InstanceDocument, ListedInstance, SeriesDocument
 from imaging_common.objects.store import ObjectNotFound
 
 STORED_IN = "Imaging-Stored-In"
@@ -38,11 +42,17 @@ def build_retrieve(services: Services) -> APIRouter:
             raise HTTPException(404, NOT_FOUND)
         return list(chosen.values())
 
-    async def files(request: Request, instances: AsyncIterator[InstanceDocument]) -> Response:
+    async def files(
+        request: Request, instances: AsyncIterator[InstanceDocument], aways: Sequence[Away] = ()
+    ) -> Response:
+        """The files; 206 when it is known that some of them cannot be given (PS3.18 §10.4.3.3)."""
         ranges = _file_ranges(request)
-        first = await anext(instances, None)
+        try:
+            first = await anext(instances, None)
+        except HolderAway as error:
+            raise refused(error.away) from error
         if first is None:
-            raise HTTPException(404, NOT_FOUND)
+            raise refused(aways[0]) if aways else HTTPException(404, NOT_FOUND)
         wanted = _file_range(ranges, first.transfer_syntax_uid)
         chunks = _file_chunks(first)
         head = await anext(chunks)
@@ -63,7 +73,11 @@ def build_retrieve(services: Services) -> APIRouter:
                 yield b"\r\n"
             yield answer.end
 
-        return answer.stream(body(), headers)
+        response = answer.stream(body(), headers)
+        if aways:
+            response.status_code = 206
+            response.headers[WARNING] = warnings(aways)
+        return response
 
     async def _file_chunks(instance: InstanceDocument) -> AsyncIterator[bytes]:
         """The file; looked up anew when it moved before its first byte."""
@@ -76,25 +90,80 @@ def build_retrieve(services: Services) -> APIRouter:
         async for chunk in _continued(head, chunks):
             yield chunk
 
-    async def _instances(series: list[SeriesDocument]) -> AsyncIterator[InstanceDocument]:
+    async def _instances(
+        opened: OpenStudy, series: list[SeriesDocument], aways: Sequence[Away]
+    ) -> AsyncIterator[InstanceDocument]:
+        """What is here, series by series, then the rest in the order in which it lands."""
+        absent: dict[str, list[ListedInstance]] = {}
         for one in series:
             for instance in (await services.locations.series(one.id, fresh=True)).by_uid.values():
-                yield instance
+                if isinstance(instance, InstanceDocument):
+                    yield instance
+                else:
+                    absent.setdefault(one.holder, []).append(instance)
+        for holder, missing in absent.items():
+            if not any(away.holder == holder for away in aways):
+                async for instance in services.locations.each(missing, priority=opened.priority):
+                    yield instance
+
+    def aways_of(opened: OpenStudy, short: list[SeriesDocument]) -> list[Away]:
+        """The holders that cannot be asked for what is missing of these series."""
+        holders = dict.fromkeys(one.holder for one in short)
+        found = [services.locations.away(holder, opened.study_uid) for holder in holders]
+        return [away for away in found if away is not None]
+
+    async def all_files(request: Request, study: str, series_uid: str | None = None) -> Response:
+        opened = await services.open(request, study)
+        series = await series_of(opened, series_uid)
+        elsewhere = opened.elsewhere
+        aways = aways_of(opened, [s for s in series if s.study_key in elsewhere and s.online_count < s.instance_count])
+        return await files(request, _instances(opened, series, aways), aways)
 
     def bulk_base(request: Request, series: SeriesDocument) -> str:
         return f"{root_of(request)}/studies/{series.study_uid}/series/{series.series_uid}/bulkdata/"
 
-    async def metadata(request: Request, opened: OpenStudy, series: list[SeriesDocument]) -> Response:
+    async def whole_headers(opened: OpenStudy, series: list[SeriesDocument]) -> list[Away]:
+        """Wait until whole headers are known, which viewers need; who cannot give those that are missing."""
+        short = [s for s in series if s.study_key in opened.elsewhere and s.header_count < s.instance_count]
+        aways = aways_of(opened, short)
+        for one in short:
+            if any(away.holder == one.holder for away in aways):
+                continue
+            listed = (await services.locations.series(one.id, fresh=True)).by_uid.values()
+            try:
+                bare = [i for i in listed if not i.header_full and not isinstance(i, InstanceDocument)]
+                async for _ in services.locations.each(bare, priority=opened.priority):
+                    pass
+            except HolderAway as error:
+                aways.append(error.away)
+        return aways
+
+    async def metadata(request: Request, study: str, series_uid: str | None = None) -> Response:
+        """Whole headers only. What cannot be had is left out with a `Warning`; the status stays 200, since viewers
+        take no other."""
         wanted = choose(accepted(request), (DICOM_JSON, "application/json"))
         if wanted is None:
             raise HTTPException(406, f"Metadata is {DICOM_JSON}.")
+        opened = await services.open(request, study)
+        series = await series_of(opened, series_uid)
+        if opened.elsewhere and any(s.header_count < s.instance_count for s in series):
+            aways = await whole_headers(opened, series)
+            opened = await services.open(request, study)
+            series = await series_of(opened, series_uid)
+            if aways and not any(s.header_count for s in series):
+                raise refused(aways[0])
+        else:
+            aways = []
         headers = {"ETag": opened.etag, "Cache-Control": "private, no-cache", "Vary": "Accept, Accept-Encoding, Cookie"}
-        if opened.etag in _tags(request.headers.get("if-none-match", "")):
+        if aways:
+            headers |= {WARNING: warnings(aways), "Cache-Control": "no-store"}
+            del headers["ETag"]
+        elif opened.etag in _tags(request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers=headers)
         zipped = "gzip" in request.headers.get("accept-encoding", "")
         if zipped:
             headers["Content-Encoding"] = "gzip"
-        if len(series) == 1 and series[0].instance_count <= KEPT_INSTANCES:
+        if len(series) == 1 and series[0].instance_count <= KEPT_INSTANCES and not aways:
             made = await services.metadata.series(series[0].id, opened.etag, bulk_base(request, series[0]))
             return Response(made.compressed if zipped else made.plain, media_type=wanted.type, headers=headers)
         chunks = services.metadata.stream([(one.id, bulk_base(request, one)) for one in series])
@@ -104,16 +173,17 @@ def build_retrieve(services: Services) -> APIRouter:
 
         @router.get(f"{root}/studies/{{study}}")
         async def retrieve_study(request: Request, study: str) -> Response:
-            return await files(request, _instances(await series_of(await services.open(request, study))))
+            return await all_files(request, study)
 
         @router.get(f"{root}/studies/{{study}}/series/{{series}}")
         async def retrieve_series(request: Request, study: str, series: str) -> Response:
-            return await files(request, _instances(await series_of(await services.open(request, study), series)))
+            return await all_files(request, study, series)
 
         @router.get(f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}")
         async def retrieve_instance(request: Request, study: str, series: str, instance: str) -> Response:
             opened = await services.open(request, study, fresh=False)
-            found = await services.locations.instance(opened.keys, series, instance)
+            listed = await services.locations.instance(opened.keys, series, instance)
+            found = await services.locations.here(listed, priority=opened.priority)
 
             async def one() -> AsyncIterator[InstanceDocument]:
                 yield found
@@ -122,13 +192,11 @@ def build_retrieve(services: Services) -> APIRouter:
 
         @router.get(f"{root}/studies/{{study}}/metadata")
         async def study_metadata(request: Request, study: str) -> Response:
-            opened = await services.open(request, study)
-            return await metadata(request, opened, await series_of(opened))
+            return await metadata(request, study)
 
         @router.get(f"{root}/studies/{{study}}/series/{{series}}/metadata")
         async def series_metadata(request: Request, study: str, series: str) -> Response:
-            opened = await services.open(request, study)
-            return await metadata(request, opened, await series_of(opened, series))
+            return await metadata(request, study, series)
 
         @router.get(f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}/metadata")
         async def instance_metadata(request: Request, study: str, series: str, instance: str) -> Response:
@@ -137,10 +205,12 @@ def build_retrieve(services: Services) -> APIRouter:
                 raise HTTPException(406, f"Metadata is {DICOM_JSON}.")
             opened = await services.open(request, study)
             found = await services.locations.instance(opened.keys, series, instance)
+            if not found.header_full:
+                found = await services.locations.here(found, priority=opened.priority)
             header = (await services.index.headers([found.id]))[found.id]
             base = f"{root_of(request)}/studies/{study}/series/{series}/bulkdata/"
             body = b"[" + header.replace(PLACEHOLDER, base.encode()) + b"]"
-            return Response(body, media_type=wanted.type, headers={"ETag": f'"{found.sha256[:32]}"'})
+            return Response(body, media_type=wanted.type, headers={"ETag": _tag_of(header)})
 
     return router
 
@@ -162,6 +232,10 @@ def _file_range(ranges: list[MediaRange], stored: str) -> MediaRange:
 
 def _file_type(instance: InstanceDocument) -> str:
     return f"{DICOM}; transfer-syntax={instance.transfer_syntax_uid}"
+
+
+def _tag_of(header: bytes) -> str:
+    return f'"{hashlib.sha256(header).hexdigest()[:32]}"'
 
 
 def _tags(header: str) -> set[str]:

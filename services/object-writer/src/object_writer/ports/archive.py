@@ -1,12 +1,12 @@
-"""What the store keeper's use cases need from outside, beside the object store."""
+"""What packing needs from outside, beside the object store."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from imaging_common.events import InstancesLocated
+from imaging_common.events import HospitalRegistered, InstancesLocated
 from imaging_common.objects.model import Manifest, StoredInstance
 from object_writer.compress import Work
 from object_writer.model import Name
@@ -45,6 +45,19 @@ class PackRecord:
     original_bytes: int
     names: set[Name]
     """What is to be read from it; another pack may have taken over the rest."""
+    closed: bool = False
+    """Its study was deleted after it was written: what comes later is not mixed with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a hospital wants done with its images."""
+
+    tier: Literal["distributed", "central"] = "central"
+    compression: Literal["htj2k", "keep"] = "htj2k"
+    cache_weight: float = 1.0
+    retention_days: int = 30
+    legal_hold: bool = False
 
 
 class Ledger(Protocol):
@@ -114,10 +127,10 @@ class Ledger(Protocol):
         """The objects of this batch or pack are gone."""
         ...
 
-    async def set_compression(self, hospital: str, compression: str, revision: int) -> None:
+    async def keep_policy(self, event: HospitalRegistered) -> None:
         """The hospital's policy; an older revision changes nothing."""
         ...
 
-    async def compression(self, hospital: str) -> str:
-        """`htj2k` or `keep`."""
+    async def policies(self) -> dict[str, Policy]:
+        """Of every registered hospital."""
         ...

@@ -1,0 +1,101 @@
+"""C-MOVE (PS3.4 C.4.2) to the agent's own move AE, whose acceptor takes only what an operation waits for."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom import build_context, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as STUDY_ROOT_MOVE
+
+from edge_agent.adapters.pacs_retrieve.association import close_association, open_association
+from edge_agent.adapters.pacs_retrieve.folder import RetrieveFolder
+from edge_agent.adapters.pacs_retrieve.identifiers import image_identifier, raise_for_status
+from edge_agent.adapters.pacs_retrieve.landing import CANNOT_UNDERSTAND, Landing
+from edge_agent.errors import PacsUnreachable
+from edge_agent.model import AllowList, PacsInstance, RetrievedFile
+from edge_agent.settings import Settings
+from imaging_common.dicom.association import HardenedServer, listen, make_ae
+from imaging_common.dicom.sinks import PartTenSink, StoreRequest
+
+NATIVE = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
+
+
+class CMovePacs:
+    """`PacsRetriever` by C-MOVE; listens on `move_port` as soon as it is made.
+
+    Raises
+    ------
+    OSError
+        The port is taken.
+    """
+
+    name = "c-move"
+
+    def __init__(self, settings: Settings, folder: RetrieveFolder) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(settings.pacs_associations + 1, f"{self.name}-")
+        self._ae_title = settings.move_ae_title or f"{settings.ae_title}_MV"
+        self._waiting: dict[str, Landing] = {}
+        self._server = HardenedServer(
+            make_ae(self._ae_title),
+            listen(settings.dimse_host, settings.move_port),
+            AllowList(f"{settings.allowed_callers},{settings.pacs_ae_title}@*").allows,
+            self._open_sink,
+            [(evt.EVT_C_STORE, self._store)],
+        )
+        self._server.start()
+
+    async def close(self) -> None:
+        """See `PacsRetriever`."""
+        await asyncio.to_thread(self._server.stop_accepting)
+        self._server.server_close()
+
+    async def fetch(
+        self, wanted: Sequence[PacsInstance], *, whole_series: bool = False
+    ) -> AsyncGenerator[RetrievedFile, None]:
+        """See `PacsRetriever`."""
+        landing = Landing.of(self._folder, wanted)
+        for uid in landing.wanted:
+            self._waiting.setdefault(uid, landing)
+        try:
+            async for file in landing.run(lambda: self._move(wanted), self._threads):
+                yield file
+        finally:
+            for uid in landing.wanted:
+                if self._waiting.get(uid) is landing:
+                    del self._waiting[uid]
+
+    def _move(self, wanted: Sequence[PacsInstance]) -> None:
+        settings = self._settings
+        assoc = open_association(
+            settings.ae_title,
+            settings.pacs_ae_title,
+            (settings.pacs_host, settings.pacs_port),
+            [build_context(STUDY_ROOT_MOVE, NATIVE)],
+            timeout_seconds=settings.pacs_timeout_seconds,
+        )
+        try:
+            last = Dataset()
+            for status, _ in assoc.send_c_move(image_identifier(wanted), self._ae_title, STUDY_ROOT_MOVE):
+                last = status
+            raise_for_status(last)
+        except (RuntimeError, ValueError) as error:
+            raise PacsUnreachable("the PACS ended the association", connected=True) from error
+        finally:
+            close_association(assoc)
+
+    def _open_sink(self, request: StoreRequest) -> PartTenSink:
+        return PartTenSink(self._folder.path, request, self._folder.reserve, self._folder.release)
+
+    def _store(self, event: Any) -> int:
+        """On C-STORE from the PACS: the file goes to the operation that waits for it, else nowhere."""
+        sink: PartTenSink | None = event.assoc.dimse.take(event.request)
+        landing = self._waiting.get(sink.request.sop_instance_uid) if sink is not None else None
+        if landing is None:
+            if sink is not None:
+                sink.discard()
+            return CANNOT_UNDERSTAND
+        return landing.land(sink)
