@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from imaging_common.contracts import SERVICES, TopicContract, load_topics
 from imaging_common.contracts.__main__ import BASELINE, SCHEMAS, broken_since, stale_files
-from imaging_common.contracts.topics import EVERYBODY, OUTSIDE_READERS
+from imaging_common.contracts.topics import EVERYBODY, OUTSIDE_READERS, OUTSIDE_WRITERS
 from imaging_common.events import EVENT_TYPES
 
 ROOT = SCHEMAS.parent

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -150,7 +151,7 @@ async def test_patients_of_two_hospitals_become_one_resident_by_the_ehr_and_an_o
     mark = uuid4().hex[:8]
     resident = f"R-{mark}"
     for number, hospital in enumerate(("community", "secondary")):
-        person = ct.Person(f"Ouyang^{mark}=欧阳^娜", f"{hospital}-{mark}", "19680312", "F")
+        person = ct.Person(f"{hospital}-{mark}", f"Ouyang^{mark}=欧阳^娜", "19680312", "F")
         series = ct.write_series(tmp_path / hospital, slices=1, seed=int(mark, 16) % 10**8 + number, person=person)
         edge = region.state["edges"][hospital]
         words = ["dcmsend", "-aec", edge["ae_title"], "127.0.0.1", str(edge["dimse_port"]), *map(str, series.files)]
@@ -158,35 +159,35 @@ async def test_patients_of_two_hospitals_become_one_resident_by_the_ehr_and_an_o
     linked = PatientLinked(hospital="secondary", patient_id=f"secondary-{mark}", resident_id=resident, revision=1)
     await say_as_ehr(region, "patient-linked", linked, f"secondary-{mark}")
 
-    async def studies(user: str, resident_id: str) -> list[Any]:
-        client = await portal_client(region.state, user)
-        try:
-            query = {"PatientID": resident_id, "IssuerOfPatientID": "EHR"}
-            answer = await client.get("/dicomweb/studies", params=query)
-            return answer.json() if answer.status_code == 200 else []
-        finally:
-            await client.aclose()
+    doctor, expert, operator = [
+        await portal_client(region.state, user) for user in ("doctor.community", "expert.secondary", "operator.region")
+    ]
 
-    (found,) = await until(lambda: studies("expert.secondary", resident), "the secondary hospital's study")
+    async def studies(client: httpx.AsyncClient, resident_id: str) -> list[Any]:
+        query = {"PatientID": resident_id, "IssuerOfPatientID": "EHR"}
+        answer = await client.get("/dicomweb/studies", params=query)
+        return answer.json() if answer.status_code == 200 else []
+
+    (found,) = await until(lambda: studies(expert, resident), "the secondary hospital's study")
     assert found["00101002"]["Value"][0]["00100020"]["Value"] == [resident]
-    assert await studies("doctor.community", resident) == []
-    operator = await portal_client(region.state, "operator.region")
+    assert await studies(doctor, resident) == []
     row = f'data-patient="community^community-{mark}"'
 
     async def reviewed() -> str:
         page = (await operator.get("/portal/residents")).text
-        return (
-            page if row in page and f'data-resident="{resident}"' in page.split(row)[1].split("unlinked-row")[0] else ""
-        )
+        own = page.partition(row)[2].partition("unlinked-row")[0]
+        return page if f'data-resident="{resident}"' in own else ""
 
     page = await until(reviewed, "the community hospital's patient with a likely match")
     csrf = re.search(r'name="csrf" value="([^"]+)"', page)
     assert csrf is not None
     form = {"csrf": csrf[1], "hospital": "community", "patient_id": f"community-{mark}", "resident_id": resident}
     assert (await operator.post("/portal/residents/link", data=form)).status_code == 200
-    await operator.aclose()
-    await until(lambda: studies("doctor.community", resident), "the community hospital's study")
+    await until(lambda: studies(doctor, resident), "the community hospital's study")
     merged = ResidentMerged(resident_id=resident, into=f"M-{mark}", revision=1)
     await say_as_ehr(region, "resident-merged", merged, resident)
-    for user in ("doctor.community", "expert.secondary"):
-        assert len(await until(lambda user=user: studies(user, f"M-{mark}"), "the merged resident's study")) == 1
+    for client in (doctor, expert):
+        found = await until(lambda client=client: studies(client, f"M-{mark}"), "the merged resident's study")
+        assert len(found) == 1
+    for client in (doctor, expert, operator):
+        await client.aclose()

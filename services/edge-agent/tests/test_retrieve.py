@@ -14,9 +14,10 @@ from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.migration_journal import MigrationJournal
 from edge_agent.adapters.pacs_retrieve.fake import FakePacs
 from edge_agent.adapters.pacs_retrieve.folder import RetrieveFolder
+from edge_agent.adapters.pacs_retrieve.multipart import FilesOfParts
 from edge_agent.adapters.pacs_slots import PacsSlots
 from edge_agent.adapters.retrieval_journal import RetrievalJournal
-from edge_agent.errors import BatchRefused, CentreUnavailable, PacsRefused, PacsUnreachable
+from edge_agent.errors import BatchRefused, CentreUnavailable, PacsRefused, PacsUnreachable, RetrieveFolderFull
 from edge_agent.model import PacsInstance, RetrievedFile
 from edge_agent.ports import StoreAnswer
 from edge_agent.settings import Settings
@@ -389,6 +390,34 @@ async def test_a_small_folder_slows_a_retrieval_down_and_breaks_nothing(tmp_path
         (end,) = await bench.ended()
     assert isinstance(end, RetrieveProgressed)
     assert sorted(bench.centre.stored()) == sorted(uids)
+
+
+async def test_a_full_disk_fails_the_retrieval_and_nothing_else(bench: Bench) -> None:
+    bench.contents.put("1.2", 5)
+    uids = bench.contents.put("1.3", 5)
+    bench.pacs.away = RetrieveFolderFull("x", broken=True)
+    async with bench.running():
+        await bench.retrievals.request(request(1, "1.2"))
+        (end,) = await bench.ended()
+        bench.pacs.away = None
+        await bench.retrievals.request(request(2, "1.3"))
+        await bench.ended(2)
+    assert isinstance(end, RetrieveFailed)
+    assert (end.reason, end.instances_missing) == ("disk-full", 5)
+    assert sorted(bench.centre.stored()) == sorted(uids)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 7, 64, 100_000])
+def test_parts_become_files_wherever_the_body_is_cut(tmp_path: Path, cut: int) -> None:
+    contents = [b"a" * 3000 + b"\r\n", b"\r\n--", bytes(range(256)) * 9]
+    body = b"".join(b"--b\r\nContent-Type: application/dicom\r\n\r\n" + data + b"\r\n" for data in contents)
+    body += b"--b--\r\n"
+    folder = RetrieveFolder(tmp_path, 1 << 20)
+    parts = FilesOfParts(folder, b"b")
+    paths = [path for at in range(0, len(body), cut) for path in parts.feed(body[at : at + cut])]
+    assert parts.ended
+    assert [path.read_bytes() for path in paths] == contents
+    assert folder.used == sum(map(len, contents))
 
 
 async def test_progress_is_told_at_most_twice_a_second(bench: Bench) -> None:

@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from gateway.dicomweb import build_dicomweb_router
+from gateway.errors import HolderAway
 from gateway.retrievals.bounds import Bounds
 from gateway.retrievals.edges import Edges
 from gateway.retrievals.ports import FakeEdgeStore, FakeRetrievals
@@ -127,6 +128,17 @@ class World:
         """The hospital was asked."""
         await until(lambda: bool(self.requests), 5)
 
+    def failure(self, reason: Any) -> RetrieveFailed:
+        """The hospital gives up what it was asked for."""
+        return RetrieveFailed(
+            retrieval_id=self.requests[0].retrieval_id,
+            study_uid=STUDY,
+            reason=reason,
+            instances_done=0,
+            instances_missing=3,
+            at=NOW,
+        )
+
     def offline(self) -> None:
         """The hospital has been silent for half a minute and more."""
         self.now += timedelta(seconds=31)
@@ -164,6 +176,19 @@ async def test_study_is_streamed_as_it_lands(world: World) -> None:
         await world.land(number)
     got = await answer
     assert (got.status_code, got.content.count(b"Content-Type: application/dicom")) == (200, 3)
+
+
+async def test_answer_breaks_off_when_the_hospital_gives_up_after_the_first_byte(world: World) -> None:
+    await world.land(1)
+    answer = asyncio.create_task(world.web.get(f"/studies/{STUDY}", headers=FILES))
+    await world.asked()
+    await world.land(2)
+    await world.retriever.failed("tertiary", world.failure("pacs-unreachable"))
+    with pytest.raises(RuntimeError, match="response already started") as broken:
+        await answer
+    assert isinstance(broken.value.__cause__, HolderAway)
+    assert world.retriever._desks[KEY].people == 0
+    assert world.retriever._desks[KEY].waiting == []
 
 
 async def test_metadata_waits_for_whole_headers(world: World) -> None:
@@ -229,9 +254,7 @@ async def test_search_says_what_can_be_had_and_whom_it_could_not_ask(world: Worl
 async def test_study_that_is_gone_is_gone(world: World) -> None:
     answer = asyncio.create_task(world.web.get(FRAME.format(1), headers=ANY))
     await world.asked()
-    failed = RetrieveFailed(retrieval_id=world.requests[0].retrieval_id, study_uid=STUDY, reason="study-gone",
-                            instances_done=0, instances_missing=3, at=NOW)  # fmt: skip
-    await world.retriever.failed("tertiary", failed)
+    await world.retriever.failed("tertiary", world.failure("study-gone"))
     assert ((await answer).status_code, "study-gone" in (await answer).headers["warning"]) == (410, True)
     (row,) = (await world.web.get("/studies")).json()
     assert row["00080056"]["Value"] == ["UNAVAILABLE"]

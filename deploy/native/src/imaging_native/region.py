@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,11 +64,13 @@ class Region:
         otlp_endpoint: str = "",
         keycloak: bool = True,
         breakable_link: bool = False,
+        edge_settings: Mapping[str, str] | None = None,
     ) -> None:
         installed: Installed = fetch_all()
         self.folder = Path(tempfile.mkdtemp(prefix="region-"))
         guard().remove(self.folder)
         self._service_names = list(services)
+        self._edge_settings = dict(edge_settings or {})
         self._with_keycloak = keycloak
         self._otlp_endpoint = otlp_endpoint
         self._installed = installed
@@ -303,6 +305,7 @@ class Region:
                 "gateway_url": self._edge_url("gateway"),
                 "mllp_port": str(self._mllp_ports[hospital]),
                 **self._own_pacs(hospital),
+                **self._edge_settings,
             }
         hospitals = [
             {"hospital": h, "tier": "distributed" if h in PACS_HOSPITALS else "central", **names}

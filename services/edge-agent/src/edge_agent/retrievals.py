@@ -167,13 +167,11 @@ class Work:
         """Wanted instances that the centre has."""
         return sum(one.sop_instance_uid in self.done for one in self.wanted or ())
 
-    def next_chunk(self, *, whole_series: bool) -> Chunk | None:
-        """The next instances to ask for; the caller puts them into `fetching`.
+    def next_chunk(self, *, whole_series: bool) -> Chunk:
+        """The next instances to ask for, of `todo` that has some; `begin` follows.
 
         What is wanted first goes by itself; then portions grow. What did not come in company goes by itself too.
         """
-        if not self.todo:
-            return None
         head = next(iter(self.todo.values()))
         tried = self.tries[head.sop_instance_uid]
         first = set(self.retrieval.first)

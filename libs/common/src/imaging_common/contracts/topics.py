@@ -10,6 +10,7 @@ SERVICES = frozenset(
     {"edge-agent", "dicom-ingest", "object-writer", "indexer", "gateway", "consult", "notification", "audit"}
 )
 OUTSIDE_READERS = frozenset({"ehr"})
+OUTSIDE_WRITERS = frozenset({"ehr"})
 EVERYBODY = "*"
 
 

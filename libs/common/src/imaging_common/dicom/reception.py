@@ -58,6 +58,8 @@ class ReceptionDimse(DIMSEServiceProvider):  # type: ignore[misc]
     """Decodes messages within bounds; a breach aborts the association and nothing else."""
 
     message: Any
+    max_waiting = MAX_WAITING_MESSAGES
+    """A requestor's association takes more: the answers to one C-FIND come faster than they are read."""
 
     def __init__(self, assoc: Association, open_sink: SinkFactory, tick: float) -> None:
         super().__init__(assoc)
@@ -121,7 +123,7 @@ class ReceptionDimse(DIMSEServiceProvider):  # type: ignore[misc]
             command = sum(len(data) for _, data in values if data[0] & 1)
             if command + self.message.encoded_command_set.tell() > MAX_COMMAND_BYTES:
                 raise ValueError("a command set is over the cap")
-            if self.msg_queue.qsize() > MAX_WAITING_MESSAGES:
+            if self.msg_queue.qsize() > self.max_waiting:
                 raise ValueError("too many messages wait for an answer")
             super().receive_primitive(primitive)
         except Exception as error:

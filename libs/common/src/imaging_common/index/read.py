@@ -119,7 +119,7 @@ class StudyIndex:
         return [StudyDocument.model_validate(document) for document in found]
 
     async def studies_named(self, name: str, *, limit: int) -> list[StudyDocument]:
-        """Studies with this Study Instance UID, accession number or patient id, deleted ones too; not access-checked."""
+        """Studies with this UID, accession number or patient id, deleted ones too; not access-checked."""
         where = {"$or": [{"study_uid": name}, {"accession": name}, {"patient.id": name}]}
         found = await self._reader.find("studies", where, order=STUDY_ORDER, limit=limit) if name else []
         return [StudyDocument.model_validate(document) for document in found]

@@ -68,10 +68,13 @@ class Retrievals:
         slots.on_free(self._news.set)
 
     async def request(self, request: RetrieveRequested) -> None:
-        """Keep a request durably and begin; a repeated or older one changes nothing."""
+        """Keep a request durably and begin; of a repeated or older one only the progress is told again."""
         retrieval = await asyncio.to_thread(self._log.take_request, request)
         if retrieval is not None:
             await self._add(retrieval)
+        if (work := self._works.get(request.retrieval_id)) is not None:
+            self._progress.forget(work)
+            self._news.set()
 
     async def cancel(self, retrieval_id: str, study_uid: str) -> None:
         """Nobody wants it any more: what runs of it ends, nothing new begins."""
@@ -157,9 +160,10 @@ class Retrievals:
         for work in works:
             if now < work.not_before or work.ending:
                 continue
-            while chunk := work.next_chunk(whole_series=self._retriever.name == "wado-rs"):
+            while work.todo:
                 if not self._files.has_room() or not self._slots.try_take(work.retrieval.priority):
                     return
+                chunk = work.next_chunk(whole_series=self._retriever.name == "wado-rs")
                 work.begin(chunk)
                 self._start(self._fetch(work, chunk))
 

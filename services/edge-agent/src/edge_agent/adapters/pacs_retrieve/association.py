@@ -19,6 +19,8 @@ from imaging_common.dicom.sinks import DataSink, StoreRequest
 from imaging_common.dicom.transport import SOCKET_TIMEOUT_SECONDS, TICK_SECONDS, HardenedSocket
 
 CONNECT_SECONDS = 5.0
+WAITING_ANSWERS = 20_000
+"""Answers to one C-FIND that may wait to be read: a PACS sends them without a pause, each some hundred bytes."""
 RECEIVED_PDU_BYTES = 128 << 10
 """DCMTK, and with it Orthanc, sends no more than this in one PDU."""
 
@@ -87,6 +89,7 @@ def open_association(
     sock = RequestorSocket(assoc)
     assoc.set_socket(sock)
     assoc.dimse = ReceptionDimse(assoc, open_sink or _no_sink, TICK_SECONDS)
+    assoc.dimse.max_waiting = WAITING_ANSWERS
     assoc.dul._run_loop_delay = 0
     assoc.dul.to_provider_queue = WakingQueue(sock.wake)
     assoc.dul.to_user_queue = WakingQueue(assoc.dimse.wake)

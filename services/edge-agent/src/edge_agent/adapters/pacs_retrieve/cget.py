@@ -36,6 +36,7 @@ class CGetPacs:
         self._folder = folder
         self._threads = ThreadPoolExecutor(settings.pacs_associations + 1, f"{self.name}-")
         self._idle: list[tuple[float, frozenset[str], Association]] = []
+        self._busy: set[Association] = set()
         self._closing: asyncio.TimerHandle | None = None
 
     async def fetch(
@@ -70,13 +71,15 @@ class CGetPacs:
         """See `PacsRetriever`."""
         if self._closing is not None:
             self._closing.cancel()
-        idle, self._idle = self._idle, []
-        for _, _, assoc in idle:
-            await asyncio.to_thread(close_association, assoc)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for assoc in list(self._busy):
+            await asyncio.to_thread(assoc.abort)
+        await asyncio.to_thread(self._close_idle)
 
     def _get(self, landing: Landing, classes: frozenset[str], wanted: Sequence[PacsInstance]) -> None:
         assoc = self._take(classes)
         assoc.landing = landing
+        self._busy.add(assoc)
         try:
             last = Dataset()
             for status, _ in assoc.send_c_get(image_identifier(wanted), STUDY_ROOT_GET):
@@ -86,6 +89,7 @@ class CGetPacs:
             raise PacsUnreachable("the PACS ended the association", connected=True) from error
         finally:
             assoc.landing = None
+            self._busy.discard(assoc)
             if is_open(assoc):
                 self._idle.append((time.monotonic(), classes, assoc))
             else:

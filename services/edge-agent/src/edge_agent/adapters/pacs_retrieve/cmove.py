@@ -7,6 +7,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as STUDY_ROOT_MOVE
 
 from edge_agent.adapters.pacs_retrieve.association import close_association, open_association
@@ -39,6 +40,7 @@ class CMovePacs:
         self._threads = ThreadPoolExecutor(settings.pacs_associations + 1, f"{self.name}-")
         self._ae_title = settings.move_ae_title or f"{settings.ae_title}_MV"
         self._waiting: dict[str, Landing] = {}
+        self._busy: set[Association] = set()
         self._server = HardenedServer(
             make_ae(self._ae_title),
             listen(settings.dimse_host, settings.move_port),
@@ -50,6 +52,9 @@ class CMovePacs:
 
     async def close(self) -> None:
         """See `PacsRetriever`."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for assoc in list(self._busy):
+            await asyncio.to_thread(assoc.abort)
         await asyncio.to_thread(self._server.stop_accepting)
         self._server.server_close()
 
@@ -77,6 +82,7 @@ class CMovePacs:
             [build_context(STUDY_ROOT_MOVE, NATIVE)],
             timeout_seconds=settings.pacs_timeout_seconds,
         )
+        self._busy.add(assoc)
         try:
             last = Dataset()
             for status, _ in assoc.send_c_move(image_identifier(wanted), self._ae_title, STUDY_ROOT_MOVE):
@@ -85,6 +91,7 @@ class CMovePacs:
         except (RuntimeError, ValueError) as error:
             raise PacsUnreachable("the PACS ended the association", connected=True) from error
         finally:
+            self._busy.discard(assoc)
             close_association(assoc)
 
     def _open_sink(self, request: StoreRequest) -> PartTenSink:

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from gateway.dicomweb.access import NOT_FOUND, OpenStudy
+from gateway.dicomweb.ahead import opened_ahead
 from gateway.dicomweb.files import stream_file
 from gateway.dicomweb.metadata import KEPT_INSTANCES, PLACEHOLDER, gzipped
 from gateway.dicomweb.multipart import Multipart
@@ -66,11 +68,12 @@ def build_retrieve(services: Services) -> APIRouter:
             async for chunk in _continued(head, chunks):
                 yield chunk
             yield b"\r\n"
-            async for instance in instances:
-                yield answer.head(_file_type(instance))
-                async for chunk in _file_chunks(instance):
-                    yield chunk
-                yield b"\r\n"
+            async with aclosing(opened_ahead(instances, _file_chunks)) as opened:
+                async for instance, pieces in opened:
+                    yield answer.head(_file_type(instance))
+                    async for piece in pieces:
+                        yield piece
+                    yield b"\r\n"
             yield answer.end
 
         response = answer.stream(body(), headers)
