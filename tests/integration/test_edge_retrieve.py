@@ -88,7 +88,7 @@ class Agent:
         )
         self.centre = Centre()
         self.journal = Journal(SpoolFolder(spool).journal_path)
-        pacs = PacsSide(self.settings, self.journal, None, lambda: None)
+        self.pacs = PacsSide(self.settings, self.journal, None, lambda: None)
         self.side = RetrievingSide(
             self.settings,
             self.journal,

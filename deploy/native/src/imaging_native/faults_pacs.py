@@ -25,7 +25,8 @@ from imaging_native.session import portal_client
 
 SLICES = 200
 BYTES_PER_SECOND = 16_000_000
-"""What may leave each hospital for retrievals: so slow that a fault meets a study of 105 MB on its way."""
+"""What may leave each hospital for retrievals, and lie on its way in the agent: so little that a fault meets a study
+of 105 MB when a part of it has come and another is still in the PACS."""
 LINK_STUDIES = 500
 TOLD_WITHIN_SECONDS = 20.0
 """An answer that takes longer than this counts as hanging."""
@@ -270,10 +271,17 @@ SCENARIOS: dict[str, tuple[str, Scenario]] = {
 }
 
 
+async def _start_again(region: Region) -> None:
+    """What a scenario that failed left dead, so that the next one can be played."""
+    for name, process in region.processes.items():
+        if process.pid is None:
+            await region.restart(name)
+
+
 async def play_pacs_faults(chance: random.Random, names: list[str], work: Path) -> int:
     """Run scenarios in a region whose link can be cut; how many failed."""
     failed = 0
-    limit = {"retrieve_bytes_per_second": str(BYTES_PER_SECOND)}
+    limit = {"retrieve_bytes_per_second": str(BYTES_PER_SECOND), "retrieve_folder_bytes": str(BYTES_PER_SECOND)}
     async with Region(breakable_link=True, edge_settings=limit) as region:
         for name in names:
             hospital, scenario = SCENARIOS[name]
@@ -282,6 +290,7 @@ async def play_pacs_faults(chance: random.Random, names: list[str], work: Path) 
                 outcome = await scenario(region, hospital, chance, work)
             except Exception as error:
                 failed += 1
+                await _start_again(region)
                 outcome = f"FAILED {type(error).__name__}: {error}"
             print(f"{name:22} {hospital:10} {outcome}  {time.monotonic() - started:.1f} s", flush=True)
     return failed
