@@ -2,15 +2,15 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from edge_agent.adapters.catalogue_door import HttpCatalogueDoor
-from edge_agent.adapters.centre import forward_id
 from edge_agent.errors import BatchRefused, CentreUnavailable
+from edge_agent.model import SpooledInstance, forward_id
 
 
 class Ingest:
@@ -80,8 +80,9 @@ async def test_catalogue_is_sent_again_when_the_centre_does_not_take_it_now(inge
     await away.close()
 
 
-def test_forwarded_copies_have_one_retrieval_id_a_day() -> None:
-    morning, evening = datetime(2026, 11, 24, 1, tzinfo=UTC), datetime(2026, 11, 24, 23, tzinfo=UTC)
-    assert forward_id("tcm", "1.2", morning) == forward_id("tcm", "1.2", evening)
-    assert len({forward_id(h, s, morning) for h in ("tcm", "tertiary") for s in ("1.2", "1.3")}) == 4
-    assert len(forward_id("tcm", "1.2", morning)) == 32
+def test_forwarded_batch_keeps_its_retrieval_id_when_sent_again_and_shares_it_with_none() -> None:
+    first = SpooledInstance(7, "1.2", "1.2.3", f"{1:064x}", 10)
+    later = replace(first, number=8)
+    assert forward_id("tcm", first) == forward_id("tcm", first)
+    assert len({forward_id(h, i) for h in ("tcm", "tertiary") for i in (first, later)}) == 4
+    assert len(forward_id("tcm", first)) == 32

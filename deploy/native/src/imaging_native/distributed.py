@@ -102,9 +102,12 @@ class Retrieved:
 
 
 async def retrieve_study(client: httpx.AsyncClient, study_uid: str) -> Retrieved:
-    """Retrieve a study as files (PS3.18 §10.4); an error answer has no instances."""
+    """Retrieve a study as files (PS3.18 §10.4); an error answer, or one that broke off (status 0), has no instances."""
     started = time.perf_counter()
-    answer = await client.get(f"/dicomweb/studies/{study_uid}", headers={"Accept": ANY_FILE}, timeout=180)
+    try:
+        answer = await client.get(f"/dicomweb/studies/{study_uid}", headers={"Accept": ANY_FILE}, timeout=180)
+    except httpx.RemoteProtocolError:
+        return Retrieved(0, "", time.perf_counter() - started)
     result = Retrieved(answer.status_code, answer.headers.get("warning", ""), time.perf_counter() - started)
     if answer.status_code in (200, 206):
         async for body in parts(answer):

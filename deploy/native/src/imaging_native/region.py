@@ -47,6 +47,7 @@ ALL_SERVICES = [*topics.SERVICES, *EDGES]
 DEMO_QUIET_SECONDS = "2"
 """Short, so that the story does not wait for a study to be called settled."""
 DEMO_SWEEP_SECONDS = "3"
+DEMO_PACS_TIMEOUT_SECONDS = "8"
 WORKSTATION_AE_TITLE = "WORKSTATION"
 DEMO_SEAL_SECONDS = "6"
 DEMO_CACHE_BYTES = str(4 * 1024**3)
@@ -341,6 +342,7 @@ class Region:
             "pacs_port": str(pacs.port),
             "pacs_dicomweb_url": pacs.dicomweb_url,
             "pacs_sweep_seconds": DEMO_SWEEP_SECONDS,
+            "pacs_timeout_seconds": DEMO_PACS_TIMEOUT_SECONDS,
             "pacs_backfill_per_minute": "6000",
             "pacs_headers_per_minute": "6000",
             "move_port": str(self._move_ports[hospital]),

@@ -69,10 +69,7 @@ class EdgeAgent:
         recover_spool(self.folder, self.journal)
         self._listener = _listen(settings, settings.dimse_port)
         self.dimse_port: int = self._listener.getsockname()[1]
-        forwarded_by = settings.hospital if settings.pacs_ae_title else ""
-        self._centre = centre or StowCentre(
-            settings.ingest_url, self.folder, _token(settings), forwarded_by=forwarded_by
-        )
+        self._centre = centre or StowCentre(settings.ingest_url, self.folder, _token(settings))
         self.sender = BatchSender(settings, self.journal, self.folder, self._centre)
         self.relay = EventRelay(self.journal, publisher)
         self.pacs: PacsSide | None = None

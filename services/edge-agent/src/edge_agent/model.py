@@ -1,5 +1,6 @@
 """Rules of the edge agent without I/O: who may call, what makes a batch, when a study is quiet."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,6 +52,11 @@ class SpooledInstance:
     sha256: str
     length: int
     traceparent: str | None = None
+
+
+def forward_id(hospital: str, first: SpooledInstance) -> str:
+    """The retrieval id of a batch that devices forwarded, by its first instance."""
+    return hashlib.sha256(f"forward/{hospital}/{first.number}/{first.sha256}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,14 @@ class Work:
         size = min(FIRST_CHUNK << min(self.chunks, 10), LARGEST_CHUNK)
         return Chunk(tuple(same[: max(1, size // 4) if tried else size]))
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether the rest waits, because what is wanted first is being fetched (for the first time)."""
+        first = self.retrieval.first
+        if next(iter(self.todo), "") in first:
+            return False
+        return any(uid in self.fetching and not self.tries[uid] for uid in first)
+
     def begin(self, chunk: Chunk) -> None:
         """The chunk is asked for now."""
         for one in chunk.wanted:

@@ -1,10 +1,8 @@
 """The centre's STOW-RS door (PS3.18 §10.5): a batch streams out of the spool, the answer tells each instance's fate."""
 
 import asyncio
-import hashlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +29,12 @@ class StowCentre:
     ----------
     token
         None: the centre asks for none (tests).
-    forwarded_by
-        The hospital, where it has a PACS: what a device sends is a copy of what the PACS keeps, and goes to the cache.
     """
 
-    def __init__(
-        self, ingest_url: str, folder: SpoolFolder, token: AccessToken | None, *, forwarded_by: str = ""
-    ) -> None:
+    def __init__(self, ingest_url: str, folder: SpoolFolder, token: AccessToken | None) -> None:
         self._url = ingest_url.rstrip("/")
         self._folder = folder
         self._token = token
-        self._forwarded_by = forwarded_by
         self._client = httpx.AsyncClient(timeout=TIMEOUT)
 
     async def close(self) -> None:
@@ -52,8 +45,6 @@ class StowCentre:
         self, study_uid: str, batch: Sequence[SpooledInstance | RetrievedFile], retrieval_id: str | None = None
     ) -> StoreAnswer:
         """See `Centre`."""
-        if retrieval_id is None and self._forwarded_by:
-            retrieval_id = forward_id(self._forwarded_by, study_uid, datetime.now(UTC))
         parts = _Parts(self._folder, batch)
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={parts.boundary}',
@@ -76,11 +67,6 @@ class StowCentre:
             return _read_answer(answer)
         except (httpx.HTTPError, OSError) as error:
             raise CentreUnavailable(f"the batch could not be sent: {type(error).__name__}") from error
-
-
-def forward_id(hospital: str, study_uid: str, now: datetime) -> str:
-    """The retrieval id of what devices sent of a study on this day (UTC); a batch sent again is the same batch."""
-    return hashlib.sha256(f"forward/{hospital}/{study_uid}/{now:%Y%m%d}".encode()).hexdigest()[:32]
 
 
 def _read_answer(answer: httpx.Response) -> StoreAnswer:

@@ -160,7 +160,7 @@ class Retrievals:
         for work in works:
             if now < work.not_before or work.ending:
                 continue
-            while work.todo:
+            while work.todo and not work.holds_back:
                 if not self._files.has_room() or not self._slots.try_take(work.retrieval.priority):
                     return
                 chunk = work.next_chunk(whole_series=self._retriever.name == "wado-rs")

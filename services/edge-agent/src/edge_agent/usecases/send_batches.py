@@ -8,7 +8,7 @@ from collections import Counter
 from opentelemetry.trace import Link, SpanKind
 
 from edge_agent.errors import BatchRefused, CentreUnavailable
-from edge_agent.model import SpooledInstance, take_batch
+from edge_agent.model import SpooledInstance, forward_id, take_batch
 from edge_agent.ports import Centre, SpoolFiles, StudyJournal
 from edge_agent.settings import Settings
 from imaging_common.telemetry import attached, get_logger, get_tracer
@@ -148,7 +148,7 @@ class BatchSender:
         ):
             span.set_attribute("imaging.instances", len(batch))
             try:
-                answer = await self._centre.store(study_uid, batch)
+                answer = await self._centre.store(study_uid, batch, self._forward_id(batch))
             except BatchRefused as error:
                 await self._isolate(batch, error)
                 return
@@ -158,6 +158,13 @@ class BatchSender:
         await self._reject({by_uid[uid]: reason for uid, reason in answer.rejected.items() if uid in by_uid})
         if unanswered := len(batch) - len(sent) - len(answer.rejected):
             raise CentreUnavailable(f"{unanswered} instances are to be sent again")
+
+    def _forward_id(self, batch: list[SpooledInstance]) -> str | None:
+        """At a hospital with a PACS devices send copies of what that keeps: they go to the cache tier, as a retrieval
+        of their own; the same batch again is the same one."""
+        if not self._settings.pacs_ae_title:
+            return None
+        return forward_id(self._settings.hospital, batch[0])
 
     async def _isolate(self, batch: list[SpooledInstance], error: BatchRefused) -> None:
         """A refused request costs the one instance that is at fault: each goes alone from now on."""

@@ -27,7 +27,9 @@ def build_auth(portal: Portal, renderer: Renderer) -> APIRouter:
         browser = request.cookies.get(portal.sign_in_cookie, "")
         if not BROWSER.fullmatch(browser):
             browser = secrets.token_urlsafe(32)
-        address = await portal.sign_in.begin(browser=browser, next_path=safe_path(next), language=language_of(request))
+        address = await portal.sign_in.begin(
+            browser=browser, next_path=safe_path(next or "/portal"), language=language_of(request)
+        )
         response = RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
         response.set_cookie(portal.sign_in_cookie, browser, max_age=SIGN_IN_SECONDS, **cookie)  # type: ignore[arg-type]
         return response

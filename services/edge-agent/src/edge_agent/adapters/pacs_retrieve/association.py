@@ -1,6 +1,8 @@
 """An association to the PACS as a requestor (PS3.8), on the same hardened transport as the region's acceptors."""
 
+import queue
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,6 +54,21 @@ class RequestorSocket(HardenedSocket):
             sock.close()
 
 
+class RequestorDimse(ReceptionDimse):
+    """As an acceptor's; but a wake-up call without a message ends no wait while the association stands."""
+
+    def get_msg(self, block: bool = False) -> Any:
+        """The next message; (None, None): none in time, or the association has ended."""
+        deadline = time.monotonic() + (self.dimse_timeout if block else 0.0)
+        while True:
+            try:
+                context, message = self.msg_queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                return None, None
+            if message is not None or not is_open(self.assoc):
+                return context, message
+
+
 def open_association(
     ae_title: str,
     called: str,
@@ -88,7 +105,7 @@ def open_association(
     assoc = Association(ae, MODE_REQUESTOR)
     sock = RequestorSocket(assoc)
     assoc.set_socket(sock)
-    assoc.dimse = ReceptionDimse(assoc, open_sink or _no_sink, TICK_SECONDS)
+    assoc.dimse = RequestorDimse(assoc, open_sink or _no_sink, TICK_SECONDS)
     assoc.dimse.max_waiting = WAITING_ANSWERS
     assoc.dul._run_loop_delay = 0
     assoc.dul.to_provider_queue = WakingQueue(sock.wake)
@@ -120,8 +137,6 @@ def open_association(
         raise PacsUnreachable("the PACS does not answer to an association request")
     # nothing comes unasked on a requestor's association, so there is no thread that waits for it
     assoc._is_paused = True
-    while not assoc.dimse.msg_queue.empty():
-        assoc.dimse.msg_queue.get_nowait()
     return assoc
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -11,6 +12,7 @@ from pynetdicom import build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as STUDY_ROOT_GET
+from pynetdicom.sop_class import Verification
 
 from edge_agent.adapters.pacs_retrieve.association import close_association, is_open, open_association
 from edge_agent.adapters.pacs_retrieve.folder import RetrieveFolder
@@ -45,8 +47,9 @@ class CGetPacs:
         """See `PacsRetriever`."""
         landing = Landing.of(self._folder, wanted)
         classes = frozenset(one.sop_class_uid for one in wanted if one.sop_class_uid) or frozenset(COMMON_STORAGE)
-        async for file in landing.run(lambda: self._get(landing, classes, wanted), self._threads):
-            yield file
+        async with aclosing(landing.run(lambda: self._get(landing, classes, wanted), self._threads)) as files:
+            async for file in files:
+                yield file
         self._close_later(landing.loop)
 
     async def accepted(self) -> bool:
@@ -59,7 +62,7 @@ class CGetPacs:
         """
 
         def ask() -> bool:
-            assoc = self._open([build_context(STUDY_ROOT_GET, NATIVE)], [])
+            assoc = self._open([build_context(Verification, NATIVE), build_context(STUDY_ROOT_GET, NATIVE)], [])
             try:
                 return any(context.abstract_syntax == STUDY_ROOT_GET for context in assoc.accepted_contexts)
             finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from edge_agent.adapters.pacs_retrieve.cget import CGetPacs
 from edge_agent.adapters.pacs_retrieve.cmove import CMovePacs
@@ -48,8 +49,9 @@ class ChosenRetriever:
     ) -> AsyncGenerator[RetrievedFile, None]:
         """See `PacsRetriever`."""
         chosen = self._chosen or await self._choose()
-        async for file in chosen.fetch(wanted, whole_series=whole_series):
-            yield file
+        async with aclosing(chosen.fetch(wanted, whole_series=whole_series)) as files:
+            async for file in files:
+                yield file
 
     async def close(self) -> None:
         """See `PacsRetriever`."""

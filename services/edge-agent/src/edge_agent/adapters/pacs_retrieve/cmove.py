@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -66,8 +67,9 @@ class CMovePacs:
         for uid in landing.wanted:
             self._waiting.setdefault(uid, landing)
         try:
-            async for file in landing.run(lambda: self._move(wanted), self._threads):
-                yield file
+            async with aclosing(landing.run(lambda: self._move(wanted), self._threads)) as files:
+                async for file in files:
+                    yield file
         finally:
             for uid in landing.wanted:
                 if self._waiting.get(uid) is landing:

@@ -100,9 +100,13 @@ class RetrieveFolder:
         except RejectedInstance as error:
             reason = error.reason_code
         _log.warning("retrieved-file-refused", reason=reason)
-        path.unlink(missing_ok=True)
-        self.release(length)
+        self.drop(path)
         return None
+
+    def drop(self, path: Path) -> None:
+        """A whole file is not used after all."""
+        self.release(path.stat().st_size)
+        path.unlink()
 
     def remove(self, file: RetrievedFile) -> None:
         """The file is done with."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import httpx
@@ -45,14 +47,13 @@ class WadoPacs:
         """See `PacsRetriever`; one request for a whole series, else one after another."""
         first = wanted[0]
         series = f"{self._root}/studies/{first.study_uid}/series/{first.series_uid}"
-        if whole_series:
-            async for file in self._get(series, {one.sop_instance_uid: one for one in wanted}):
-                yield file
-            return
-        for one in wanted:
-            url = f"{series}/instances/{one.sop_instance_uid}"
-            async for file in self._get(url, {one.sop_instance_uid: one}):
-                yield file
+        requests = [(series, {one.sop_instance_uid: one for one in wanted})]
+        if not whole_series:
+            requests = [(f"{series}/instances/{one.sop_instance_uid}", {one.sop_instance_uid: one}) for one in wanted]
+        for url, expected in requests:
+            async with aclosing(self._get(url, expected)) as files:
+                async for file in files:
+                    yield file
 
     async def _get(self, url: str, wanted: dict[str, PacsInstance]) -> AsyncGenerator[RetrievedFile, None]:
         try:
@@ -64,22 +65,27 @@ class WadoPacs:
                 boundary = _BOUNDARY.search(answer.headers.get("Content-Type", ""))
                 if boundary is None:
                     raise PacsRefused("the PACS's answer is not multipart")
-                async for path in self._files(answer, boundary[1].encode()):
-                    file = await asyncio.to_thread(self._folder.take, path, wanted)
-                    if file is not None:
-                        yield file
+                async with aclosing(self._files(answer, boundary[1].encode())) as paths:
+                    async for path in paths:
+                        file = await asyncio.to_thread(self._folder.take, path, wanted)
+                        if file is not None:
+                            yield file
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise PacsUnreachable("the PACS takes no connection") from error
         except (httpx.HTTPError, OSError) as error:
             raise PacsUnreachable(f"the PACS broke off: {type(error).__name__}", connected=True) from error
 
-    async def _files(self, answer: httpx.Response, boundary: bytes) -> AsyncIterator[Path]:
+    async def _files(self, answer: httpx.Response, boundary: bytes) -> AsyncGenerator[Path, None]:
         parts = FilesOfParts(self._folder, boundary)
+        whole: deque[Path] = deque()
         try:
             async for chunk in answer.aiter_bytes(CHUNK_BYTES):
-                for path in await asyncio.to_thread(parts.feed, chunk):
-                    yield path
+                whole += await asyncio.to_thread(parts.feed, chunk)
+                while whole:
+                    yield whole.popleft()
             if not parts.ended:
                 raise PacsUnreachable("the PACS's answer ends early", connected=True)
         finally:
             parts.discard()
+            for path in whole:
+                self._folder.drop(path)
