@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edge_agent.adapters.journal import Journal
+from edge_agent.adapters.pacs.health import LastCall
 from edge_agent.adapters.recovery import recover_spool
 from edge_agent.adapters.spool import SpoolFolder
 from edge_agent.errors import BatchRefused, CentreUnavailable
@@ -25,6 +26,7 @@ from edge_agent.usecases.send_heartbeat import Heartbeat
 from imaging_common.errors import PublishFailed, RejectedError
 from imaging_common.events import BatchStored, EdgeHeartbeat, ManifestEntry, StudyAvailable, StudyWithdrawn
 from imaging_common.messaging import FakePublisher
+from imaging_common.testing.waiting import until
 
 
 class FakeCentre:
@@ -260,6 +262,20 @@ async def test_heartbeat_tells_the_backlog(bench: Bench) -> None:
     assert isinstance(second, EdgeHeartbeat)
     assert (first.sequence, second.sequence) == (0, 1)
     assert (first.backlog_instances, first.backlog_bytes, first.spool_bytes) == (2, 100, 100)
+
+
+async def test_heartbeat_comes_out_of_turn_when_the_pacs_stops_answering(bench: Bench) -> None:
+    health = LastCall()
+    heartbeat = Heartbeat(bench.settings, bench.journal, bench.publisher)
+    health.on_turn = heartbeat.notify
+    beating = asyncio.create_task(heartbeat.run())
+    await until(lambda: len(bench.publisher.events("edge-events-community")) == 1, what="the first beat")
+    await asyncio.to_thread(health.failed, "timeout")
+    await until(lambda: len(bench.publisher.events("edge-events-community")) == 2, what="the beat out of turn")
+    await asyncio.to_thread(health.failed, "timeout")
+    beating.cancel()
+    await asyncio.gather(beating, return_exceptions=True)
+    assert len(bench.publisher.events("edge-events-community")) == 2
 
 
 async def test_spool_is_swept_when_the_agent_starts(bench: Bench) -> None:

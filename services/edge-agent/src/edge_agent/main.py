@@ -85,6 +85,8 @@ class EdgeAgent:
         )
         self.ring = Ring(settings, self.journal, self.folder)
         self.heartbeat = Heartbeat(settings, self.journal, publisher, self.pacs.state if self.pacs else lambda: None)
+        if self.pacs:
+            self.pacs.health.on_turn = self.heartbeat.notify
         self.receivers = Receivers(settings, self._listener, self.sender.notify)
         self.reports = ReportJournal(self.journal, self.folder.root / "reports", settings.reports_limit_bytes)
         self._report_centre = HttpReportCentre(settings.ingest_url, _token(settings))

@@ -31,15 +31,28 @@ class Heartbeat:
         self._publisher = publisher
         self._pacs = pacs
         self._sequence = 0
+        self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def notify(self) -> None:
+        """Something turned that the centre should know at once; from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._news.set)
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Beat until cancelled, and out of turn when something turned."""
+        self._loop = asyncio.get_running_loop()
         while True:
+            self._news.clear()
             try:
                 await self.send_heartbeat()
             except RetryableError as error:
                 _log.warning("heartbeat-not-sent", error=str(error))
-            await asyncio.sleep(self._settings.heartbeat_seconds)
+            try:
+                async with asyncio.timeout(self._settings.heartbeat_seconds):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
 
     async def send_heartbeat(self) -> None:
         """Publish one."""

@@ -1,6 +1,7 @@
 """Whether the PACS answers, as everything that calls it tells."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from imaging_common.telemetry import get_logger
@@ -12,6 +13,8 @@ class LastCall:
     """`PacsHealth` in memory; any thread may tell."""
 
     def __init__(self) -> None:
+        self.on_turn: Callable[[], None] = lambda: None
+        """Called, in the telling thread, when the PACS stops or begins to answer."""
         self._lock = threading.Lock()
         self._reachable: bool | None = None
         self._since = datetime.now(UTC)
@@ -39,3 +42,4 @@ class LastCall:
             _log.info("pacs-answers")
         else:
             _log.warning("pacs-does-not-answer", reason=reason)
+        self.on_turn()
