@@ -186,6 +186,22 @@ async def pacs_refuses(region: Region, hospital: str, chance: random.Random, wor
         return f"C-GET refused after {before} of {SLICES}, whole by C-MOVE"
 
 
+def many_studies(folder: Path, seed: int) -> list[ct.Series]:
+    """`LINK_STUDIES` studies of one image each. Blocking."""
+    base = ct.write_series(folder, slices=1, seed=seed)
+    dataset = pydicom.dcmread(base.files[0])
+    studies = []
+    for n in range(LINK_STUDIES):
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = ct.uid(seed, "link", n), ct.uid(seed, "series", n)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = ct.uid(seed, "image", n)
+        dataset.AccessionNumber = f"L{n:06d}"
+        path = folder / f"link-{n:05d}.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        studies.append(ct.Series(str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID), folder, (path,)))
+    base.files[0].unlink()
+    return studies
+
+
 async def link_cut(region: Region, hospital: str, chance: random.Random, work: Path) -> str:
     """The link is cut while 500 new studies come into the PACS, and restored: all are announced, none twice."""
     assert region.link is not None
@@ -193,12 +209,7 @@ async def link_cut(region: Region, hospital: str, chance: random.Random, work: P
     known = await _announced(region, hospital)
     await region.link.cut()
     try:
-        studies = [
-            await asyncio.to_thread(
-                ct.write_series, work / f"link-{n}", slices=1, seed=chance.randrange(10**9), description=f"LINK {n}"
-            )
-            for n in range(LINK_STUDIES)
-        ]
+        studies = await asyncio.to_thread(many_studies, work / "link", chance.randrange(10**9))
         await fill_pacs(region.state["pacs"][hospital], [file for study in studies for file in study.files])
 
         async def told() -> bool:

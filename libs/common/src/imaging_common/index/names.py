@@ -111,11 +111,11 @@ def _pinyin_forms(family: str, given: str) -> set[str]:
 
 
 def name_tokens(forms: Iterable[str]) -> list[str]:
-    """The beginnings of a name's search forms at every word, without spaces; whole words also with a space behind them,
-    whole forms with `$`.
+    """The beginnings of a name's search forms at every word, without spaces; at later words with `~` before them. Whole
+    words also with a space behind them, whole forms with `$`.
 
-    A form that a query matches has the query's token (`name_token`), so an index over tokens finds a beginning as an
-    equality. One Latin letter alone is no token.
+    A form that a query matches has one of the query's tokens (`query_tokens`), so an index over tokens finds a
+    beginning as an equality. One Latin letter alone is no token.
     """
     tokens: set[str] = set()
     for form in forms:
@@ -124,14 +124,22 @@ def name_tokens(forms: Iterable[str]) -> list[str]:
         for start in range(min(len(words), MAX_TOKEN_WORDS)):
             rest = "".join(words[start:])[:MAX_TOKEN_LENGTH]
             shortest = 2 if rest[:1].isascii() else 1
-            tokens |= {rest[:length] for length in range(shortest, len(rest) + 1)}
+            later = "~" if start else ""
+            tokens |= {later + rest[:length] for length in range(shortest, len(rest) + 1)}
             ends = ("".join(words[start:end]) for end in range(start + 1, len(words)))
-            tokens |= {f"{whole} " for whole in ends if len(whole) <= MAX_TOKEN_LENGTH}
+            tokens |= {f"{later}{whole} " for whole in ends if len(whole) <= MAX_TOKEN_LENGTH}
     return sorted(tokens)
 
 
-def name_token(query: str, *, fuzzy: bool) -> str | None:
-    """The token that whatever `name_pattern(query)` matches has; None when it begins with a wild card or one letter."""
+def query_tokens(query: str, *, fuzzy: bool) -> list[str]:
+    """Whatever `name_pattern(query)` matches has one of these; empty when it begins with a wild card or one letter."""
+    token = _query_token(query, fuzzy=fuzzy)
+    if token is None:
+        return []
+    return [token, f"~{token}"] if fuzzy else [token]
+
+
+def _query_token(query: str, *, fuzzy: bool) -> str | None:
     folded = fold(query[:MAX_QUERY_LENGTH])
     if fuzzy:
         folded = folded.strip("* ")
@@ -149,8 +157,10 @@ def name_token(query: str, *, fuzzy: bool) -> str | None:
 def name_clause(query: str, *, fuzzy: bool) -> dict[str, Any]:
     """The clause on documents of `index.studies` for a patient's name."""
     pattern = {"patient.name.search": {"$regex": name_pattern(query, fuzzy=fuzzy)}}
-    token = name_token(query, fuzzy=fuzzy)
-    return pattern if token is None else {"tokens": token, **pattern}
+    tokens = query_tokens(query, fuzzy=fuzzy)
+    if not tokens:
+        return pattern
+    return {"tokens": tokens[0] if len(tokens) == 1 else {"$in": tokens}, **pattern}
 
 
 def name_pattern(query: str, *, fuzzy: bool) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from imaging_common.index.listing import LISTED
 from imaging_common.index.model import StudyDocument
-from imaging_common.index.names import name_token
+from imaging_common.index.names import query_tokens
 from imaging_common.index.read import IndexReader
 from imaging_common.index.streams import Clause, in_order, joined
 
@@ -74,8 +74,8 @@ class PatientIndex:
 
     async def named(self, hospitals: Sequence[str], words: str, limit: int) -> list[KnownPatient]:
         """Patients with this id, or whose name begins so, linked or not."""
-        token = name_token(words, fuzzy=True)
-        ways: list[Clause] = [{"patient.id": words}, *([{"tokens": token}] if token else [])]
+        tokens = query_tokens(words, fuzzy=True)
+        ways: list[Clause] = [{"patient.id": words}, *([{"tokens": {"$in": tokens}}] if tokens else [])]
         found = [d for way in ways for d in await self._newest({**way, "holder": {"$in": list(hospitals)}}, MAX_SAME)]
         return await self.of([key for key in dict.fromkeys(d["patient_key"] for d in found) if key][:limit])
 

@@ -164,7 +164,8 @@ def _review(portal: Portal, renderer: Renderer) -> APIRouter:
         number = _page_of(page)
         claims, offset = identity_of(request).claims, (number - 1) * PAGE_SIZE
         rows = await portal.reports.reviewed(claims, limit=PAGE_SIZE + 1, offset=offset)
-        context: dict[str, Any] = {"rows": [report_row(r) for r in rows[:PAGE_SIZE]], "page": number, "more": len(rows) > PAGE_SIZE}
+        shown = [report_row(report) for report in rows[:PAGE_SIZE]]
+        context: dict[str, Any] = {"rows": shown, "page": number, "more": len(rows) > PAGE_SIZE}
         return renderer.page(request, "reports_review.html", **context, **await _frame(portal, request))
 
     async def handled(request: Request, hospital: str, key: str) -> ReportDocument:

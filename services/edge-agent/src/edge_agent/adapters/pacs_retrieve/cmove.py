@@ -40,7 +40,7 @@ class CMovePacs:
         self._folder = folder
         self._threads = ThreadPoolExecutor(settings.pacs_associations + 1, f"{self.name}-")
         self._ae_title = settings.move_ae_title or f"{settings.ae_title}_MV"
-        self._waiting: dict[str, Landing] = {}
+        self._waiting: dict[str, list[Landing]] = {}
         self._busy: set[Association] = set()
         self._server = HardenedServer(
             make_ae(self._ae_title),
@@ -65,14 +65,15 @@ class CMovePacs:
         """See `PacsRetriever`."""
         landing = Landing.of(self._folder, wanted)
         for uid in landing.wanted:
-            self._waiting.setdefault(uid, landing)
+            self._waiting.setdefault(uid, []).append(landing)
         try:
             async with aclosing(landing.run(lambda: self._move(wanted), self._threads)) as files:
                 async for file in files:
                     yield file
         finally:
             for uid in landing.wanted:
-                if self._waiting.get(uid) is landing:
+                self._waiting[uid].remove(landing)
+                if not self._waiting[uid]:
                     del self._waiting[uid]
 
     def _move(self, wanted: Sequence[PacsInstance]) -> None:
@@ -102,7 +103,8 @@ class CMovePacs:
     def _store(self, event: Any) -> int:
         """On C-STORE from the PACS: the file goes to the operation that waits for it, else nowhere."""
         sink: PartTenSink | None = event.assoc.dimse.take(event.request)
-        landing = self._waiting.get(sink.request.sop_instance_uid) if sink is not None else None
+        uid = sink.request.sop_instance_uid if sink is not None else ""
+        landing = next((one for one in list(self._waiting.get(uid, ())) if uid not in one.came), None)
         if landing is None:
             if sink is not None:
                 sink.discard()

@@ -23,6 +23,8 @@ class Landing:
     loop: asyncio.AbstractEventLoop
     full: RetrieveFolderFull | None = None
     abandoned: bool = False
+    came: set[str] = field(default_factory=set)
+    """SOP Instance UIDs of the files that landed."""
     _queue: "asyncio.Queue[RetrievedFile | BaseException | None]" = field(default_factory=asyncio.Queue)
 
     @classmethod
@@ -45,6 +47,7 @@ class Landing:
         file = self.folder.take(sink.path, self.wanted)
         if file is None:
             return CANNOT_UNDERSTAND
+        self.came.add(file.sop_instance_uid)
         self._put(file)
         return SUCCESS
 
