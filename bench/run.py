@@ -185,12 +185,12 @@ async def main() -> None:
             rows += await retrieval.measure(region, work)
             rows += await qido.measure_growth(region)
     Path(__file__).with_name("results.json").write_text(json.dumps(rows, indent=2) + "\n")
-    print(f"\n{"figure":28}{'ours':>10}{'Orthanc':>10}{'ratio':>8}{'aim':>6}  unit")
+    print(f"\n{'figure':28}{'ours':>10}{'Orthanc':>10}{'ratio':>8}{'aim':>6}  unit")
     for line in rows:
         aim = line["aim"]
         verdict = "" if aim is None or line["ratio"] >= aim else "  below the aim"
         print(
-            f"{line['name']:24}{line['ours']:>10}{line['peer']:>10}{line['ratio']:>8}{aim or '–':>6}"
+            f"{line['name']:28}{line['ours']:>10}{line['peer']:>10}{line['ratio']:>8}{aim or '–':>6}"
             f"  {line['unit']}{verdict}"
         )
 

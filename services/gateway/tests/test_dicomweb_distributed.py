@@ -248,7 +248,9 @@ async def test_search_says_what_can_be_had_and_whom_it_could_not_ask(world: Worl
     await world.land(2)
     await world.land(3)
     assert await availability(f"/studies/{STUDY}/series") == ["ONLINE"]
-    assert "warning" not in (await world.web.get("/studies")).headers
+    assert "warning" not in (await world.web.get(f"/studies/{STUDY}/series")).headers
+    newer = await world.web.get("/studies")
+    assert newer.headers["warning"] == OFFLINE, "what the hospital has got since is not in the list"
 
 
 async def test_study_that_is_gone_is_gone(world: World) -> None:

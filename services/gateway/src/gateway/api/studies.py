@@ -34,7 +34,7 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
         return {
             "search": search,
             "rows": [row_view(row, places) for row in page.rows],
-            "away": aways(request, places.values(), names),
+            "away": aways(request, subject.hospital, places.values(), names),
             "progress_text": progress_text,
             "first": first + 1,
             "last": first + len(page.rows),
@@ -43,10 +43,14 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
             "hospitals": names,
         }
 
-    def aways(request: Request, places: Iterable[PlaceView], names: Mapping[str, HospitalEntry]) -> list[str]:
-        """A line for each hospital of the list that cannot be asked, in words."""
+    def aways(
+        request: Request, own: str, places: Iterable[PlaceView], names: Mapping[str, HospitalEntry]
+    ) -> list[str]:
+        """A line for each hospital of the list, and the own one, that cannot be asked, in words."""
         t = Translator(language_of(request))
         found = {place.away.holder: place.away for place in places if place.away and place.away.reason != "study-gone"}
+        if own and (away := portal.retriever.away(own)):
+            found[own] = away
         return [
             away_text(away, names[holder].name(t.language) if holder in names else holder, t, renderer.moment)
             for holder, away in found.items()

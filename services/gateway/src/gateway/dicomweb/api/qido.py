@@ -47,6 +47,8 @@ def build_qido(services: Services) -> APIRouter:
         if study is None:
             await services.door.searched(subject, len(page.rows))
         rows, aways = await _answer(services, page.rows, level, query, root_of(request))
+        if study is None:
+            aways = [*aways, *_unheard(services, subject, page.rows)]
         told = [warnings(aways)] if aways else []
         if page.remaining:
             count = f"more than {page.remaining}" if page.more else page.remaining
@@ -84,6 +86,12 @@ def build_qido(services: Services) -> APIRouter:
             return await search(request, INSTANCES, study, series)
 
     return router
+
+
+def _unheard(services: Services, subject: Subject, rows: Sequence[Row]) -> list[Away]:
+    """Holders that cannot be asked now, the asker's own hospital among them: what they have got since is not listed."""
+    holders = {document["holder"] for row in rows for document in row.documents} | {subject.hospital}
+    return [away for holder in sorted(holders) if holder and (away := services.locations.away(holder))]
 
 
 def _json_type(request: Request) -> str:
