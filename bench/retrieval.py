@@ -30,6 +30,8 @@ FIRST_FRAME_FACTOR, FIRST_FRAME_SECONDS = 1.25, 0.3
 """Aim: first frame within 1.25 × the direct C-GET of one instance plus 300 ms, with warm headers."""
 WHOLE_STUDY_AIM = 0.8
 ROUNDS = 5
+REMEMBERED_SECONDS = 11.0
+"""Longer than a copy of the gateway remembers where bytes lie."""
 USERS = {"tertiary": "doctor.tertiary", "tcm": "doctor.tcm"}
 KINDS = {"tertiary": "wado", "tcm": "dimse"}
 
@@ -133,6 +135,7 @@ class Hospital:
         where = {"study_uid": series.study_uid, "holder": self.name}
         await self.index.instances.update_many(where, {"$set": {"location": None}})
         await self._touch(series)
+        await asyncio.sleep(REMEMBERED_SECONDS)
 
     async def forget_headers(self, series: ct.Series) -> None:
         """Have the centre know no more than a C-FIND gives."""

@@ -49,6 +49,8 @@ class LocalProcess:
         self._command = list(command)
         self.extra_arguments: list[str] = []
         """Added at the next start: for servers that are to misbehave."""
+        self.extra_env: dict[str, str] = {}
+        """Set at the next start, over what it has: for settings of one test."""
         self._env = dict(env)
         self._folder = folder
         self._ready = ready
@@ -65,7 +67,7 @@ class LocalProcess:
         with self.log_path.open("ab") as log:
             self._popen = subprocess.Popen(
                 [*self._command, *self.extra_arguments],
-                env={**os.environ, **self._env},
+                env={**os.environ, **self._env, **self.extra_env},
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
