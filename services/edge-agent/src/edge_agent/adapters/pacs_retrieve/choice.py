@@ -18,7 +18,7 @@ _log = get_logger(__name__)
 
 
 class ChosenRetriever:
-    """`PacsRetriever` by the setting `pacs_retrieve`; `auto` asks the PACS once whether it offers C-GET.
+    """`PacsRetriever` by the setting `pacs_retrieve`; `auto` asks the PACS whether it offers C-GET, and again once it refused.
 
     Raises
     ------
@@ -49,9 +49,14 @@ class ChosenRetriever:
     ) -> AsyncGenerator[RetrievedFile, None]:
         """See `PacsRetriever`."""
         chosen = self._chosen or await self._choose()
-        async with aclosing(chosen.fetch(wanted, whole_series=whole_series)) as files:
-            async for file in files:
-                yield file
+        try:
+            async with aclosing(chosen.fetch(wanted, whole_series=whole_series)) as files:
+                async for file in files:
+                    yield file
+        except PacsRefused:
+            if self._get is not None and self._move is not None:
+                self._chosen = None  # what the PACS offers may have changed: it is asked again
+            raise
 
     async def close(self) -> None:
         """See `PacsRetriever`."""
