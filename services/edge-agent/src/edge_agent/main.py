@@ -80,9 +80,7 @@ class EdgeAgent:
             if self.pacs
             else Announcer(settings.hospital, settings.quiet_seconds, self.journal, self.relay.notify)
         )
-        self.retrieving = RetrievingSide(
-            settings, self.journal, self.pacs, self._centre, publisher, self.relay.notify
-        )
+        self.retrieving = RetrievingSide(settings, self.journal, self.pacs, self._centre, publisher, self.relay.notify)
         self.ring = Ring(settings, self.journal, self.folder)
         self.heartbeat = Heartbeat(settings, self.journal, publisher, self.pacs.state if self.pacs else lambda: None)
         if self.pacs:

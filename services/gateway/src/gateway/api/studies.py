@@ -43,9 +43,7 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
             "hospitals": names,
         }
 
-    def aways(
-        request: Request, own: str, places: Iterable[PlaceView], names: Mapping[str, HospitalEntry]
-    ) -> list[str]:
+    def aways(request: Request, own: str, places: Iterable[PlaceView], names: Mapping[str, HospitalEntry]) -> list[str]:
         """A line for each hospital of the list, and the own one, that cannot be asked, in words."""
         t = Translator(language_of(request))
         found = {place.away.holder: place.away for place in places if place.away and place.away.reason != "study-gone"}

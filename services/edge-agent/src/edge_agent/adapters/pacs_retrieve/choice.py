@@ -18,7 +18,9 @@ _log = get_logger(__name__)
 
 
 class ChosenRetriever:
-    """`PacsRetriever` by the setting `pacs_retrieve`; `auto` asks the PACS whether it offers C-GET, and again once it refused.
+    """`PacsRetriever` by the setting `pacs_retrieve`; `auto` asks the PACS whether it offers C-GET.
+
+    Once it refused it is asked again.
 
     Raises
     ------
