@@ -35,6 +35,7 @@ from imaging_common.testing.waiting import until
 from imaging_native import ct
 from indexer.adapters.mongo_index import MongoIndex
 from indexer.usecases.announce_study import AnnounceStudy
+from indexer.usecases.index_catalogue import IndexCatalogue
 from indexer.usecases.index_manifest import IndexManifest
 from indexer.usecases.settle_quiet_studies import SettleQuietStudies
 from indexer.usecases.sweep_objects import IndexObject, SweepObjects
@@ -255,14 +256,14 @@ async def test_index_is_complete_when_sweeps_race_with_events(place: Place, tmp_
     series, files = await asyncio.to_thread(make_series, tmp_path, 42)
     keys = [await stage(place.store, [file]) for file in files]
     await pack(place.store, files)
-    sweep = SweepObjects(place.index, place.store, place.index_object)
+    sweep = SweepObjects(place.index, place.store, place.index_object, IndexCatalogue(place.index, place.store))
     other = MongoIndex(place.database.client, place.database, Outbox(place.database))
     twin = IndexObject(other, place.store, IndexManifest(other, 0.0))
     await asyncio.gather(
         *(place.index_object("staging", key) for key in keys),
         *(twin("staging", key) for key in reversed(keys)),
         sweep("staging"),
-        SweepObjects(other, place.store, twin)("archive"),
+        SweepObjects(other, place.store, twin, IndexCatalogue(other, place.store))("archive"),
         AnnounceStudy(other)("community", announcement(files)),
     )
     (study,) = await place.reader.holders_of(series.study_uid)

@@ -199,21 +199,24 @@ class MinioServer:
 
 
 def policies() -> dict[str, dict[str, Any]]:
-    """Service → S3 policy: only the object writer deletes."""
+    """Service → S3 policy: only the object writer deletes; of the archive the ingest writes reports alone."""
 
-    def statement(actions: list[str], buckets: tuple[str, ...]) -> dict[str, Any]:
-        resources = [f"arn:aws:s3:::{b}" for b in buckets] + [f"arn:aws:s3:::{b}/*" for b in buckets]
+    def statement(actions: list[str], buckets: tuple[str, ...], below: str = "") -> dict[str, Any]:
+        resources = [f"arn:aws:s3:::{b}" for b in buckets] + [f"arn:aws:s3:::{b}/{below}*" for b in buckets]
         return {"Effect": "Allow", "Action": [f"s3:{action}" for action in actions], "Resource": resources}
 
     read = ["GetObject", "ListBucket", "GetBucketLocation"]
     write = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts", "ListBucketMultipartUploads"]
     rules = {
-        "dicom-ingest": statement([*read, *write], BUCKETS),
-        "object-writer": statement(["*"], BUCKETS),
-        "indexer": statement(read, BUCKETS),
-        "gateway": statement(read, BUCKETS),
+        "dicom-ingest": [
+            statement([*read, *write], ("staging", "cache")),
+            statement([*read, *write], ("archive",), below="*/reports/"),
+        ],
+        "object-writer": [statement(["*"], BUCKETS)],
+        "indexer": [statement(read, BUCKETS)],
+        "gateway": [statement(read, BUCKETS)],
     }
-    return {service: {"Version": "2012-10-17", "Statement": [rule]} for service, rule in rules.items()}
+    return {service: {"Version": "2012-10-17", "Statement": statements} for service, statements in rules.items()}
 
 
 def kafka_principals(hospitals: list[str], organisations: list[str]) -> list[str]:
