@@ -183,6 +183,7 @@ async def main() -> None:
                 rows.append(row(figure, *rates))
             await client.aclose()
             rows += await retrieval.measure(region, work)
+        async with Region(services=["gateway"]) as region:
             rows += await qido.measure_growth(region)
     Path(__file__).with_name("results.json").write_text(json.dumps(rows, indent=2) + "\n")
     print(f"\n{'figure':28}{'ours':>10}{'Orthanc':>10}{'ratio':>8}{'aim':>6}  unit")
