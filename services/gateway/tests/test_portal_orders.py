@@ -1,9 +1,11 @@
 """Orders for the worklist, and what operators do with studies of the central tier, over fakes."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from gateway.model import StudyCommands
 from imaging_common.events import OrderPlaced
 
 OPERATOR = "operator.region"
@@ -95,3 +97,24 @@ async def test_study_on_hold_is_not_deleted(world: Any) -> None:
     refused = await operator.post("/portal/removal/delete", data={**form, "revision": "1"})
     assert refused.status_code == 409
     assert not world.commands.commands["community", "1.2.3"].deleted
+
+
+async def test_study_that_a_hospital_keeps_in_its_pacs_or_that_nobody_has_is_not_deleted_here(world: Any) -> None:
+    world.add_study("1.2.3", holder="secondary", tier="distributed")
+    operator = await world.signed_in(OPERATOR)
+    form = {"holder": "secondary", "revision": "0", "reason": "113001", "csrf": world.csrf(OPERATOR)}
+    for study_uid in ("1.2.3", "9.9"):
+        answer = await operator.post("/portal/removal/delete", data={**form, "study_uid": study_uid})
+        assert answer.status_code == 409
+    assert world.commands.commands == {}
+
+
+async def test_study_is_not_restored_after_its_retention(world: Any) -> None:
+    world.add_study("1.2.3")
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    commands = StudyCommands(holder="community", study_uid="1.2.3", revision=1, deleted=True, purge_after=past)
+    world.commands.commands["community", "1.2.3"] = commands
+    operator = await world.signed_in(OPERATOR)
+    form = {"holder": "community", "study_uid": "1.2.3", "revision": "1", "csrf": world.csrf(OPERATOR)}
+    assert (await operator.post("/portal/removal/restore", data=form)).status_code == 409
+    assert world.commands.commands["community", "1.2.3"] == commands

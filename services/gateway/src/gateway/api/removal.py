@@ -72,6 +72,7 @@ def build_removal(portal: Portal, renderer: Renderer) -> APIRouter:
         entries = {entry.hospital: entry for entry in await portal.registry.all()}
         revision = await field(request, "revision")
         after = await command_study(
+            portal.index,
             portal.commands,
             portal.audit,
             claims,

@@ -36,6 +36,7 @@ async def find_studies(index: StudyIndex, claims: Claims, words: str) -> list[St
 
 
 async def command_study(
+    index: StudyIndex,
     book: CommandBook,
     audit: AuditTrail,
     claims: Claims,
@@ -47,20 +48,22 @@ async def command_study(
     revision: int = 0,
     retention_days: int = 30,
 ) -> StudyCommands | None:
-    """Do it; None when it cannot be: no right, an unknown action or reason, or somebody ordered something meanwhile."""
+    """Do it; None when it cannot be: no right, no such study in the central tier, an unknown action or reason, too late
+    to restore, or somebody ordered something meanwhile."""
     if not is_uid(study_uid) or not may_operate_on(claims, holder):
         await audit.record(
             action="delete", outcome="denied", reason="not-an-operator", user=claims.user, hospital=claims.hospital
         )
         return None
+    known = await index.studies_named(study_uid, limit=MAX_FOUND)
     commands = await book.of(holder, study_uid)
-    if commands.revision != revision:
+    if commands.revision != revision or (holder, "central") not in {(study.holder, study.tier) for study in known}:
         return None
-    done, act = False, action
+    done, act, now = False, action, datetime.now(UTC)
     if action == "delete" and not commands.deleted and not commands.held and reason in REASONS:
-        purge_after = datetime.now(UTC) + timedelta(days=retention_days)
+        purge_after = now + timedelta(days=retention_days)
         done = await book.delete(commands, reason=reason, user=claims.user, purge_after=purge_after)
-    elif action == "restore" and commands.deleted:
+    elif action == "restore" and commands.deleted and (commands.purge_after or now) > now:
         done = await book.restore(commands, user=claims.user)
     elif action in ("hold", "release"):
         done = await book.hold(commands, held=action == "hold", user=claims.user)
