@@ -1,5 +1,6 @@
 """Writes the audit record (PS3.15 A.5): who did what to which study, allowed or not; durable before it is shown."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -32,6 +33,12 @@ class AuditTrail:
         consult_id: str | None = None,
         count: int = 1,
         audit_id: str | None = None,
+        roles: Iterable[str] = (),
+        session: str = "",
+        resident_id: str | None = None,
+        grant_id: str | None = None,
+        purpose: str = "",
+        source: str = "",
     ) -> None:
         """Return once the record is durable; a repeated act passes the same `audit_id`.
 
@@ -52,6 +59,12 @@ class AuditTrail:
             holder=holder,
             consult_id=consult_id,
             count=count,
+            roles=sorted(roles),
+            session=session,
+            resident_id=resident_id,
+            grant_id=grant_id,
+            purpose=purpose,
+            source=source,
             at=datetime.now(UTC),
         )
         await self._publisher.publish(TOPIC, event, self._service, event_id=event.audit_id)

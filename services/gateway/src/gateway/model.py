@@ -21,6 +21,7 @@ from imaging_common.events import (
     Version,
 )
 from imaging_common.ids import HospitalId
+from imaging_common.index.model import StudyDocument
 
 ENDING = (ConsultRejected, ConsultWithdrawn, ConsultAcknowledged)
 """The transitions that end a case, and with it the access it gave."""
@@ -130,7 +131,19 @@ def grant_of(event: ConsultEvent, applicant_grants: tuple[Grant, ...]) -> CaseGr
 def grants_from(cases: list[CaseGrant]) -> tuple[Grant, ...]:
     """The access rule's grants of open cases."""
     opened = [case for case in cases if case.open]
-    return tuple(Grant(study, case.consult_id, case.workstation) for case in opened for study in case.studies)
+    return tuple(
+        Grant(study, case.consult_id, workstation=case.workstation) for case in opened for study in case.studies
+    )
+
+
+def study_ref(document: StudyDocument) -> StudyRef:
+    """What access to this study at this holder is decided on."""
+    return StudyRef(document.study_uid, document.holder, document.resident_id or "")
+
+
+def may_view(subject: Subject, document: StudyDocument) -> bool:
+    """Whether the access rule opens it to the subject."""
+    return decide(subject, Action.VIEW, study_ref(document)).allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +169,7 @@ def recipients_of(claims: Claims) -> list[str]:
 def tells(subject: Subject, event: Any) -> list[str]:
     """The names of the page events by which this person's open pages learn of `event`; empty: not theirs to know."""
     if isinstance(event, StudyChanged):
-        ref = StudyRef(event.study_uid, event.holder)
+        ref = StudyRef(event.study_uid, event.holder, event.resident_id or "")
         operates = "region-operator" in subject.roles or (
             "hospital-operator" in subject.roles and subject.hospital == event.holder
         )

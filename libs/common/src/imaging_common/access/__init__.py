@@ -2,13 +2,32 @@
 
 from imaging_common.access.rule import (
     EDGE_ROLE,
+    GRANT_ONLY_ROLES,
+    IMAGE_ROLES,
+    LAUNCH_ROLE,
+    SHARE_ROLE,
     Action,
     Decision,
     Grant,
+    GrantKind,
     StudyRef,
     Subject,
     decide,
     visible_studies,
 )
 
-__all__ = ["EDGE_ROLE", "Action", "Decision", "Grant", "StudyRef", "Subject", "decide", "visible_studies"]
+__all__ = [
+    "EDGE_ROLE",
+    "GRANT_ONLY_ROLES",
+    "IMAGE_ROLES",
+    "LAUNCH_ROLE",
+    "SHARE_ROLE",
+    "Action",
+    "Decision",
+    "Grant",
+    "GrantKind",
+    "StudyRef",
+    "Subject",
+    "decide",
+    "visible_studies",
+]

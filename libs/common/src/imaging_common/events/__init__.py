@@ -29,6 +29,8 @@ from imaging_common.events.edge import (
     StudyWithdrawn,
 )
 from imaging_common.events.people import (
+    AccessEnded,
+    AccessGranted,
     AuditRecorded,
     HospitalRegistered,
     NoticeRaised,
@@ -79,6 +81,8 @@ _MODELS: tuple[type[Event], ...] = (
     ResidentMerged,
     NoticeRaised,
     AuditRecorded,
+    AccessGranted,
+    AccessEnded,
     *CONSULT_EVENTS,
     ReportIssued,
     ReportAmended,
@@ -90,6 +94,8 @@ EVENT_TYPES: dict[str, type[Event]] = {model.type_name(): model for model in _MO
 __all__ = [
     "CONSULT_EVENTS",
     "EVENT_TYPES",
+    "AccessEnded",
+    "AccessGranted",
     "AuditRecorded",
     "BatchStored",
     "ConsultAccepted",

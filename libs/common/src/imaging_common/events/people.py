@@ -29,6 +29,15 @@ AuditAction = Literal[
     "hold",
     "order",
     "report",
+    "launch",
+    "share",
+    "revoke",
+    "break-glass",
+    "permission",
+    "onboard",
+    "replay",
+    "export",
+    "annotate",
 ]
 AuditOutcome = Literal["success", "denied", "failed"]
 
@@ -85,7 +94,7 @@ class NoticeRaised(Event):
     """Somebody is to be told something; number and link only, no personal data."""
 
     notice_id: str = Field(description="One per (event, recipient): the same event again has the same id.")
-    recipient: str = Field(description="`user:<id>` or `hospital:<id>:<role>`.")
+    recipient: str = Field(description="`user:<id>`, `hospital:<id>:<role>` or `region:<role>`.")
     kind: str = Field(description="What happened, e.g. consult-submitted.")
     number: str = Field(description="The consult's number.")
     link: str = Field(description="Path below the portal.")
@@ -106,4 +115,33 @@ class AuditRecorded(Event):
     holder: str | None = Field(default=None, description="The study's holder.")
     consult_id: str | None = Field(default=None, description="The consult, where it concerns one.")
     count: int = Field(default=1, ge=0, description="Instances or rows concerned.")
+    roles: list[str] = Field(default_factory=list, description="The user's roles when it happened.")
+    session: str = Field(default="", description="Names the session; of no use to sign in.")
+    resident_id: str | None = Field(default=None, description="The resident, where it concerns one.")
+    grant_id: str | None = Field(default=None, description="The launch, share link or break-glass act that allowed it.")
+    purpose: str = Field(default="", description="Why, as stated (HL7 PurposeOfUse code or free text).")
+    source: str = Field(default="", description="Where it came from: the EHR's client id, an AE title, a host.")
+    at: datetime = Field(description="UTC.")
+
+
+class AccessGranted(Event):
+    """Somebody may see what is not of their own hospital, for a while; no personal data of the resident."""
+
+    grant_id: str = Field(description="The launch, share link or break-glass act.")
+    kind: Literal["launch", "share-link", "break-glass"] = Field(description="By what right.")
+    revision: int = Field(default=1, ge=1, description="Counts the statements about this grant.")
+    user: str = Field(default="", description="User id; empty for a share link.")
+    hospital: str = Field(default="", description="The user's hospital.")
+    granted_by: str = Field(description="User id, or the EHR's client id.")
+    at: datetime = Field(description="UTC.")
+    until: datetime = Field(description="UTC; it ends then by itself.")
+
+
+class AccessEnded(Event):
+    """A grant was taken back before its time."""
+
+    grant_id: str = Field(description="The launch, share link or break-glass act.")
+    kind: Literal["launch", "share-link", "break-glass"] = Field(description="By what right.")
+    revision: int = Field(ge=2, description="Counts the statements about this grant.")
+    ended_by: str = Field(description="User id, or the EHR's client id.")
     at: datetime = Field(description="UTC.")

@@ -10,17 +10,21 @@ from collections.abc import Iterable
 
 from imaging_common.index.model import InstanceDocument, ListedInstance
 
+NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"})
+"""Little endian without compression: the same value of Pixel Data. A digest tells nothing across other syntaxes."""
 NEARNESS = ("archive", "staging", "cache")
 """Which bytes are taken first: what is not evicted before what may be."""
 
 
 def may_stand_in(wanted: ListedInstance, other: ListedInstance) -> bool:
     """Whether `other`'s pixels are known to be those of `wanted`; an unknown digest proves nothing."""
+    syntaxes = {wanted.transfer_syntax_uid, other.transfer_syntax_uid}
     return (
         other.sop_instance_uid == wanted.sop_instance_uid
         and other.holder != wanted.holder
         and wanted.pixel_sha256 is not None
         and other.pixel_sha256 == wanted.pixel_sha256
+        and (other.transfer_syntax_uid == wanted.transfer_syntax_uid or syntaxes <= NATIVE)
     )
 
 

@@ -1,5 +1,8 @@
-"""Publishes through the outbox: durable in MongoDB at once, in Kafka as soon as it is there."""
+"""Publishes through the outbox: durable in MongoDB at once, in Kafka soon, as soon as it is there."""
 
+from pymongo.errors import PyMongoError
+
+from imaging_common.errors import PublishFailed
 from imaging_common.events import Event
 from imaging_common.messaging.outbox import Outbox
 
@@ -13,6 +16,14 @@ class OutboxPublisher:
     async def publish(
         self, topic: str, event: Event, key: str, *, traceparent: str | None = None, event_id: str | None = None
     ) -> None:
-        """Return when MongoDB has it; the event's own id makes a repetition visible to its reader."""
-        await self._outbox.add(topic, event, key, session=None)
-        self._outbox.notify()
+        """Return when MongoDB has it; the event's own id makes a repetition visible to its reader.
+
+        Raises
+        ------
+        PublishFailed
+            MongoDB did not take it.
+        """
+        try:
+            await self._outbox.add_look(topic, event, key)
+        except PyMongoError as error:
+            raise PublishFailed(f"{topic}: the outbox does not take it: {type(error).__name__}") from error

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 
+from gateway.model import study_ref
 from gateway.retrievals.model import VIEW, WORKSTATION
-from imaging_common.access import Action, StudyRef, Subject, decide
+from imaging_common.access import Action, Subject, decide
 from imaging_common.access.rule import EDGE_ROLE
 from imaging_common.audit import Action as AuditAction
 from imaging_common.audit import AuditTrail, Outcome
@@ -75,9 +76,7 @@ class StudyDoor:
         documents = await self._holders(study_uid, fresh=fresh)
         if holder is not None:
             documents = [document for document in documents if document.holder == holder]
-        decisions = [
-            (document, decide(subject, Action.VIEW, StudyRef(study_uid, document.holder))) for document in documents
-        ]
+        decisions = [(document, decide(subject, Action.VIEW, study_ref(document))) for document in documents]
         allowed = [(document, decision) for document, decision in decisions if decision.allowed]
         if not allowed:
             refused = [(document.holder, decision.reason) for document, decision in decisions]

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from imaging_common.access import Action, StudyRef, Subject, decide
+from gateway.model import may_view
+from imaging_common.access import StudyRef, Subject
 from imaging_common.ids import is_uid
 from imaging_common.index.model import StudyDocument
 from imaging_common.index.read import StudyIndex
@@ -19,11 +20,10 @@ def read_refs(texts: Sequence[str]) -> list[StudyRef]:
 
 async def case_studies(index: StudyIndex, subject: Subject, refs: Sequence[StudyRef]) -> list[StudyDocument]:
     """The documents of those studies that the access rule opens to the subject."""
-    allowed = [ref for ref in refs if decide(subject, Action.VIEW, ref).allowed]
     found: list[StudyDocument] = []
-    for ref in allowed:
+    for ref in refs:
         found += [document for document in await index.holders_of(ref.study_uid) if document.holder == ref.holder]
-    return found
+    return [document for document in found if may_view(subject, document)]
 
 
 async def prior_studies(index: StudyIndex, subject: Subject, studies: Sequence[StudyDocument]) -> list[StudyDocument]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from imaging_common.access import Action, StudyRef, Subject, decide
+from gateway.model import may_view
+from imaging_common.access import Subject
 from imaging_common.events import StudyOpened
 from imaging_common.ids import is_uid
 from imaging_common.index.model import StudyDocument
@@ -33,5 +34,5 @@ async def opened_studies(index: StudyIndex, subject: Subject, study_uids: Sequen
         document
         for study_uid in [uid for uid in dict.fromkeys(study_uids) if is_uid(uid)][:MAX_STUDIES]
         for document in await index.holders_of(study_uid)
-        if decide(subject, Action.VIEW, StudyRef(study_uid, document.holder)).allowed
+        if may_view(subject, document)
     ]

@@ -1,0 +1,54 @@
+"""Every route names its access rule in its OpenAPI operation; a route without one does not start.
+
+The name says which check answers the request; the matrix test (tests/integration) asks every route as every kind of
+user and compares with what the name promises.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+KEY = "x-access-rule"
+
+
+class Access(StrEnum):
+    """Who may call a route; what they see behind it is decided per (study, holder) in `imaging_common.access`."""
+
+    PUBLIC = "public"
+    """Anybody: health, sign-in, static files, landing pages that take a secret."""
+    SIGNED_IN = "signed-in"
+    """Anybody with a portal session."""
+    IMAGE_ROLES = "image-roles"
+    """Portal session of a doctor or expert."""
+    STUDY = "study"
+    """Whoever the access rule lets see the study; session, launch, share link or bearer. Else 404."""
+    CASE = "case"
+    """Parties of the consult."""
+    HOSPITAL_OPERATOR = "hospital-operator"
+    """Operators, of their hospital; the region's of all."""
+    REGION_OPERATOR = "region-operator"
+    AUDITOR = "auditor"
+    EHR = "ehr"
+    """A registered EHR's own account (bearer)."""
+    EHR_OR_STUDY = "ehr-or-study"
+    """The EHR's own account, for residents' records; people by the access rule."""
+    EDGE = "edge-agent"
+    """A hospital's edge agent, for its hospital: token and client certificate name the same."""
+    STORE = "store"
+    """Whoever may store for a hospital: its edge agent, or the portal for its people."""
+
+
+def access(rule: Access) -> dict[str, Any]:
+    """For a route's `openapi_extra`."""
+    return {KEY: rule.value}
+
+
+def routes_without_rule(app: FastAPI) -> list[str]:
+    """`GET /path` of every route that names none."""
+    return [
+        f"{','.join(sorted(route.methods or ()))} {route.path}"
+        for route in app.routes
+        if isinstance(route, APIRoute) and KEY not in (route.openapi_extra or {})
+    ]
