@@ -11,7 +11,7 @@ from audit.ports import RecordStore
 from audit.usecases import note_look, read_records
 from imaging_common.audit import Action
 from imaging_common.auth import Claims, TokenVerifier
-from imaging_common.http import Problem, bearer_claims
+from imaging_common.http import Access, Problem, access, bearer_claims
 from imaging_common.ids import Uid
 
 AUDITOR = "auditor"
@@ -31,7 +31,7 @@ def build_api(store: RecordStore, verifier: TokenVerifier) -> APIRouter:
             raise Problem(403, "only an auditor reads the audit record")
         return claims
 
-    @router.get("/records")
+    @router.get("/records", openapi_extra=access(Access.AUDITOR))
     async def records(
         request: Request,
         response: Response,

@@ -10,7 +10,7 @@ from consult.errors import Conflict, InvalidConsult, NotAllowed, NotFound
 from consult.model import Action, Application, Consult, ReportText, State
 from consult.usecases import Consults
 from imaging_common.auth import Claims, TokenVerifier
-from imaging_common.http import Problem, bearer_claims
+from imaging_common.http import Access, Problem, access, bearer_claims
 
 MAX_PAGE = 200
 MAX_OFFSET = 100_000
@@ -39,7 +39,7 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
 
     who = Annotated[Claims, Depends(person)]
 
-    @router.post("", status_code=201)
+    @router.post("", status_code=201, openapi_extra=access(Access.IMAGE_ROLES))
     async def submit(
         application: Application,
         claims: who,
@@ -51,7 +51,7 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
         response.headers["Location"] = f"/consults/{submitted.id}"
         return submitted
 
-    @router.get("")
+    @router.get("", openapi_extra=access(Access.IMAGE_ROLES))
     async def box(
         request: Request,
         response: Response,
@@ -68,23 +68,23 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
             response.headers["Link"] = f'</consults?{query}>; rel="next"'
         return page
 
-    @router.get("/{consult_id}")
+    @router.get("/{consult_id}", openapi_extra=access(Access.CASE))
     async def get(consult_id: ConsultId, claims: who) -> Consult:
         """One case."""
         return await answer(consults.get(claims, consult_id))
 
-    @router.put("/{consult_id}/report")
+    @router.put("/{consult_id}/report", openapi_extra=access(Access.CASE))
     async def draft(consult_id: ConsultId, body: Draft, claims: who) -> Consult:
         """Keep the report as it is being written."""
         text = ReportText.model_validate(body.model_dump(exclude={"version"}))
         return await answer(consults.draft(claims, consult_id, body.version, text))
 
-    @router.post("/{consult_id}/report/issue")
+    @router.post("/{consult_id}/report/issue", openapi_extra=access(Access.CASE))
     async def issue(consult_id: ConsultId, body: Act, claims: who) -> Consult:
         """Make the report final."""
         return await answer(consults.issue(claims, consult_id, body.version))
 
-    @router.post("/{consult_id}/{action}")
+    @router.post("/{consult_id}/{action}", openapi_extra=access(Access.CASE))
     async def act(
         consult_id: ConsultId, action: Literal["accept", "reject", "withdraw", "acknowledge"], body: Act, claims: who
     ) -> Consult:

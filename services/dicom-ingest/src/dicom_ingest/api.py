@@ -17,7 +17,7 @@ from dicom_ingest.usecases.store_catalogue import StoreCatalogue
 from dicom_ingest.usecases.store_instances import StoreInstances
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import Claims, InvalidToken, TokenVerifier
-from imaging_common.http import Problem, bearer_claims
+from imaging_common.http import Access, Problem, access, bearer_claims
 from imaging_common.ids import is_uid
 from imaging_common.objects.store import StoreFull
 
@@ -39,12 +39,12 @@ def build_router(
     router = APIRouter()
     sender = sender_from(verifier, audit)
 
-    @router.post("/studies")
+    @router.post("/studies", openapi_extra=access(Access.STORE))
     async def store(request: Request, who: Annotated[Sender, Depends(sender)]) -> JSONResponse:
         """Store instances of any study."""
         return await answer(request, who, None)
 
-    @router.post("/studies/{study_uid}")
+    @router.post("/studies/{study_uid}", openapi_extra=access(Access.STORE))
     async def store_study(
         request: Request, study_uid: str, who: Annotated[Sender, Depends(sender)], retrieval: str | None = None
     ) -> JSONResponse:
@@ -54,7 +54,7 @@ def build_router(
             raise Problem(400, "the retrieval in the address is no id: 32 digits of hexadecimal, lower case")
         return await answer(request, who, study_uid, retrieval)
 
-    @router.post("/studies/{study_uid}/catalogue")
+    @router.post("/studies/{study_uid}/catalogue", openapi_extra=access(Access.EDGE))
     async def store_study_catalogue(
         request: Request, study_uid: str, who: Annotated[Sender, Depends(sender)]
     ) -> JSONResponse:

@@ -12,7 +12,7 @@ from dicom_ingest.settings import Settings
 from dicom_ingest.usecases.store_report import StoreReport
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import TokenVerifier
-from imaging_common.http import Problem
+from imaging_common.http import Access, Problem, access
 from imaging_common.objects.store import StoreFull
 from imaging_common.reports import UnreadableMessage
 from imaging_common.reports.fhir import MEDIA_TYPE as FHIR
@@ -28,7 +28,7 @@ def build_report_router(
     router = APIRouter()
     sender = sender_from(verifier, audit)
 
-    @router.post("/reports")
+    @router.post("/reports", openapi_extra=access(Access.EDGE))
     async def post_message(request: Request, who: Annotated[Sender, Depends(sender)]) -> JSONResponse:
         """Store the reports of an ORU^R01."""
         declared = request.headers.get("content-type", "")
@@ -45,7 +45,7 @@ def build_report_router(
             raise Problem(507, "there is no room; try again later", headers={"Retry-After": "60"}) from error
         return JSONResponse({"reports": [{"report_key": m.report_key, "sha256": m.sha256} for m in stored]})
 
-    @router.post("/fhir/DiagnosticReport")
+    @router.post("/fhir/DiagnosticReport", openapi_extra=access(Access.STORE))
     async def post_resource(request: Request, who: Annotated[Sender, Depends(sender)]) -> JSONResponse:
         """Store one DiagnosticReport (create interaction, FHIR R4 §3.1.0.8)."""
         if _kind_of(request.headers.get("content-type", "")) not in _FHIR_TYPES:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from edge_agent.model import ReportCounts, Usage
 from edge_agent.settings import Settings
 from imaging_common.events import PacsState
+from imaging_common.http import Access, access
 from imaging_common.ids import Uid
 
 
@@ -82,7 +83,7 @@ def build_router(
     """`/status` and `/journal`."""
     router = APIRouter(dependencies=[Depends(only_local)])
 
-    @router.get("/status")
+    @router.get("/status", openapi_extra=access(Access.LOCAL))
     async def status() -> dict[str, Any]:
         """Counts and bytes by state, backlog, and what was refused."""
         usage = journal.usage()
@@ -100,7 +101,7 @@ def build_router(
             "reports": {**asdict(reports.counts()), "not_acknowledged": reports.refusals(), "aside": reports.refused()},
         }
 
-    @router.get("/journal")
+    @router.get("/journal", openapi_extra=access(Access.LOCAL))
     async def rows(study: Annotated[Uid, Query()]) -> list[dict[str, str]]:
         """Every instance of a study that was acknowledged: `sop_instance_uid`, `sha256`, `state`, `reason`."""
         return journal.states_of(study)

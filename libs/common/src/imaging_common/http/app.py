@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imaging_common.http import problems
+from imaging_common.http.rules import Access, access, require_rules
 from imaging_common.settings import ServiceSettings
 from imaging_common.telemetry import setup_telemetry, shutdown_telemetry
 from imaging_common.telemetry.metrics import HTTP_SECONDS
@@ -47,6 +48,7 @@ def create_app(
 
     @asynccontextmanager
     async def with_telemetry(app: FastAPI) -> AsyncIterator[Any]:
+        require_rules(app)
         try:
             async with lifespan(app) as state:
                 _log.info("service-started")
@@ -64,11 +66,11 @@ def create_app(
 
 
 def _add_health(app: FastAPI, checks: Mapping[str, Check], details: Mapping[str, Callable[[], str]]) -> None:
-    @app.get("/health/live", include_in_schema=False)
+    @app.get("/health/live", include_in_schema=False, openapi_extra=access(Access.PUBLIC))
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @app.get("/health/ready", include_in_schema=False)
+    @app.get("/health/ready", include_in_schema=False, openapi_extra=access(Access.PUBLIC))
     async def ready() -> JSONResponse:
         outcomes = dict(zip(checks, await asyncio.gather(*map(_run_check, checks.values())), strict=True))
         failed = {name: why for name, why in outcomes.items() if why is not None}
@@ -80,7 +82,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Check], details: Mapping[str,
             body["details"] = {name: detail() for name, detail in details.items()}
         return JSONResponse(body, status_code=503 if failed else 200)
 
-    @app.get("/metrics", include_in_schema=False)
+    @app.get("/metrics", include_in_schema=False, openapi_extra=access(Access.PUBLIC))
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

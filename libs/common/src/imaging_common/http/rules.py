@@ -28,6 +28,8 @@ class Access(StrEnum):
     """Parties of the consult."""
     HOSPITAL_OPERATOR = "hospital-operator"
     """Operators, of their hospital; the region's of all."""
+    ORDERS = "orders"
+    """Doctors and operators of a hospital: its imaging orders."""
     REGION_OPERATOR = "region-operator"
     AUDITOR = "auditor"
     EHR = "ehr"
@@ -36,6 +38,8 @@ class Access(StrEnum):
     """The EHR's own account, for residents' records; people by the access rule."""
     EDGE = "edge-agent"
     """A hospital's edge agent, for its hospital: token and client certificate name the same."""
+    LOCAL = "local"
+    """Only from the machine itself (the edge agent's status page)."""
     STORE = "store"
     """Whoever may store for a hospital: its edge agent, or the portal for its people."""
 
@@ -52,3 +56,9 @@ def routes_without_rule(app: FastAPI) -> list[str]:
         for route in app.routes
         if isinstance(route, APIRoute) and KEY not in (route.openapi_extra or {})
     ]
+
+
+def require_rules(app: FastAPI) -> None:
+    """Raise when a route names no rule: nothing is open by forgetting it."""
+    if missing := routes_without_rule(app):
+        raise RuntimeError(f"these routes name no access rule (openapi_extra=access(…)): {'; '.join(missing)}")

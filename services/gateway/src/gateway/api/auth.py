@@ -11,6 +11,7 @@ from gateway.api.guard import safe_path
 from gateway.api.portal import Portal, session_of
 from gateway.errors import SignInFailed
 from gateway.web.render import Renderer, language_of
+from imaging_common.http import Access, access
 
 BROWSER = re.compile(r"[A-Za-z0-9_-]{43}")
 SIGN_IN_SECONDS = 600
@@ -21,7 +22,7 @@ def build_auth(portal: Portal, renderer: Renderer) -> APIRouter:
     router = APIRouter(prefix="/auth")
     cookie = {"httponly": True, "secure": portal.settings.secure, "samesite": "lax", "path": "/"}
 
-    @router.get("/login")
+    @router.get("/login", openapi_extra=access(Access.PUBLIC))
     async def login(request: Request, next: str | None = None) -> Response:
         """Send the browser to the provider."""
         browser = request.cookies.get(portal.sign_in_cookie, "")
@@ -34,7 +35,7 @@ def build_auth(portal: Portal, renderer: Renderer) -> APIRouter:
         response.set_cookie(portal.sign_in_cookie, browser, max_age=SIGN_IN_SECONDS, **cookie)  # type: ignore[arg-type]
         return response
 
-    @router.get("/callback")
+    @router.get("/callback", openapi_extra=access(Access.PUBLIC))
     async def callback(request: Request, state: str = "", code: str = "", error: str = "") -> Response:
         """Take the provider's answer."""
         browser = request.cookies.get(portal.sign_in_cookie, "")
@@ -49,7 +50,7 @@ def build_auth(portal: Portal, renderer: Renderer) -> APIRouter:
         response.set_cookie(portal.cookie, signed_in.cookie, **cookie)  # type: ignore[arg-type]
         return response
 
-    @router.post("/logout", dependencies=[Depends(csrf_protected)])
+    @router.post("/logout", dependencies=[Depends(csrf_protected)], openapi_extra=access(Access.SIGNED_IN))
     async def logout(request: Request) -> Response:
         """End the session here; the page that answers ends the provider's, by POST: its hint names the person."""
         session = session_of(request)

@@ -15,6 +15,7 @@ from gateway.errors import ConsultConflict, ConsultNotFound, ConsultRefused
 from gateway.usecases.case_studies import case_studies, prior_studies, read_refs
 from gateway.web.present import CaseView, study_view
 from gateway.web.render import Renderer, wants_fragment
+from imaging_common.http import Access, access
 
 ACTIONS = ("accept", "reject", "withdraw", "acknowledge")
 FORM = ("consultant_hospital", "purpose", "clinical_info", "urgency", "workstation")
@@ -51,12 +52,12 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
             unseen=await unseen(portal, request),
         )
 
-    @router.get("/apply")
+    @router.get("/apply", openapi_extra=access(Access.IMAGE_ROLES))
     async def apply_form(request: Request) -> Response:
         """The application for the studies that `ref` names (`<holder>/<study>`, several)."""
         return await application(request, request.query_params.getlist("ref"), {}, "")
 
-    @router.post("/apply")
+    @router.post("/apply", openapi_extra=access(Access.IMAGE_ROLES))
     async def apply(request: Request) -> Response:
         """Apply; only for studies the applicant may see."""
         form = {name: await field(request, name) for name in FORM}
@@ -89,13 +90,13 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
         cases = await consults.list(session_of(request).tokens.access, box, state)
         return {"box": box, "state": state, "states": STATES, "cases": cases, "hospitals": await hospital_names()}
 
-    @router.get("/consults")
+    @router.get("/consults", openapi_extra=access(Access.IMAGE_ROLES))
     async def boxes(request: Request) -> Response:
         """Sent and received cases."""
         context = await box_context(request)
         return renderer.page(request, "consults.html", unseen=await unseen(portal, request), **context)
 
-    @router.get("/consults/rows")
+    @router.get("/consults/rows", openapi_extra=access(Access.IMAGE_ROLES))
     async def box_rows(request: Request) -> Response:
         """The list alone, as it is now."""
         return renderer.page(request, "_consults.html", **await box_context(request))
@@ -122,14 +123,14 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
         except ConsultNotFound as error:
             raise HTTPException(404) from error
 
-    @router.get("/consults/{consult_id}")
+    @router.get("/consults/{consult_id}", openapi_extra=access(Access.CASE))
     async def case_page(request: Request, consult_id: str) -> Response:
         """The case beside its images; notices that led here are seen."""
         context = await case_context(request, await load(request, consult_id))
         await saw_case(portal, request, consult_id)
         return renderer.page(request, "consult.html", unseen=await unseen(portal, request), **context)
 
-    @router.get("/consults/{consult_id}/case")
+    @router.get("/consults/{consult_id}/case", openapi_extra=access(Access.CASE))
     async def case_part(request: Request, consult_id: str) -> Response:
         """The case alone, as it is now."""
         return renderer.page(request, "_case.html", **await case_context(request, await load(request, consult_id)))
@@ -155,7 +156,7 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
             return renderer.page(request, "_case.html", status=status, **context)
         return renderer.page(request, "consult.html", status=status, unseen=await unseen(portal, request), **context)
 
-    @router.post("/consults/{consult_id}/report")
+    @router.post("/consults/{consult_id}/report", openapi_extra=access(Access.CASE))
     async def report(request: Request, consult_id: str) -> Response:
         """Keep a draft, or issue the report as it stands in the form."""
         token = session_of(request).tokens.access
@@ -175,7 +176,7 @@ def build_consults(portal: Portal, renderer: Renderer) -> APIRouter:
 
         return await answered(request, consult_id, act, typed)
 
-    @router.post("/consults/{consult_id}/{action}")
+    @router.post("/consults/{consult_id}/{action}", openapi_extra=access(Access.CASE))
     async def transition(request: Request, consult_id: str, action: str) -> Response:
         """accept, reject, withdraw, acknowledge."""
         if action not in ACTIONS:

@@ -7,6 +7,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from gateway.api.portal import Portal, identity_of
+from imaging_common.http import Access, access
 
 EHR_ROLE = "ehr"
 RESIDENT = r"^[0-9A-Za-z._-]{1,64}$"
@@ -16,7 +17,7 @@ def build_ehr(portal: Portal) -> APIRouter:
     """`POST /ehr/records/{resident}/opened`."""
     router = APIRouter()
 
-    @router.post("/ehr/records/{resident}/opened", status_code=202)
+    @router.post("/ehr/records/{resident}/opened", status_code=202, openapi_extra=access(Access.EHR))
     async def record_opened(request: Request, resident: Annotated[str, Path(pattern=RESIDENT)]) -> Response:
         """Somebody opens a resident's record: have the most recent studies at hand. It opens no image to anybody."""
         identity = identity_of(request)

@@ -9,6 +9,7 @@ from sse_starlette.sse import EventSourceResponse
 
 from gateway.api.portal import Portal, session_of
 from imaging_common.access import Subject
+from imaging_common.http import Access, access
 
 STREAM_SECONDS = 600
 """Then the page connects again, and is asked again who it is."""
@@ -21,7 +22,7 @@ def build_live(portal: Portal) -> APIRouter:
     """`GET /portal/events`."""
     router = APIRouter()
 
-    @router.get("/portal/events")
+    @router.get("/portal/events", openapi_extra=access(Access.SIGNED_IN))
     async def events(request: Request) -> EventSourceResponse:
         """One event per thing that changed and concerns this person; `resync` first."""
         claims = session_of(request).claims

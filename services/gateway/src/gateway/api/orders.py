@@ -21,6 +21,7 @@ from gateway.usecases.place_order import (
     read_order,
 )
 from gateway.web.render import Renderer
+from imaging_common.http import Access, access
 
 SHOWN = 200
 
@@ -54,12 +55,12 @@ def build_orders(portal: Portal, renderer: Renderer) -> APIRouter:
             unseen=await unseen(portal, request),
         )
 
-    @router.get("")
+    @router.get("", openapi_extra=access(Access.ORDERS))
     async def orders(request: Request) -> Response:
         """The worklist and an empty form."""
         return await page(request, {})
 
-    @router.post("")
+    @router.post("", openapi_extra=access(Access.ORDERS))
     async def place(request: Request) -> Response:
         """Place an order; a field that cannot be taken is named, and what was typed stays."""
         form = {name: await field(request, name) for name in FIELDS}
@@ -71,7 +72,7 @@ def build_orders(portal: Portal, renderer: Renderer) -> APIRouter:
         await place_order(portal.orders, portal.audit, claims, order)
         return RedirectResponse("/portal/orders", 303)
 
-    @router.post("/{order_id}/cancel")
+    @router.post("/{order_id}/cancel", openapi_extra=access(Access.ORDERS))
     async def cancel(request: Request, order_id: str) -> Response:
         """Take an order back: it leaves the worklist."""
         if not await cancel_order(portal.orders, portal.audit, identity_of(request).claims, order_id):

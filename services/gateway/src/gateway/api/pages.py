@@ -14,6 +14,7 @@ from gateway.model import recipients_of
 from gateway.usecases.command_study import OPERATOR_ROLES
 from gateway.web.i18n import LANGUAGES
 from gateway.web.render import LANGUAGE_COOKIE, Renderer
+from imaging_common.http import Access, access
 
 NOTICES_SHOWN = 50
 YEAR_SECONDS = 365 * 24 * 3600
@@ -23,22 +24,22 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
     """The routes that need no image role."""
     router = APIRouter(dependencies=[Depends(csrf_protected)])
 
-    @router.get("/")
-    @router.get("/portal")
+    @router.get("/", openapi_extra=access(Access.PUBLIC))
+    @router.get("/portal", openapi_extra=access(Access.PUBLIC))
     async def home(request: Request) -> Response:
         """The first page of who works with images is the study list, an operator's what operators do."""
         identity = identity_of(request)
         operator = identity.claims.roles & OPERATOR_ROLES and not works_with_images(identity)
         return RedirectResponse("/portal/removal" if operator else "/portal/studies", 303)
 
-    @router.get("/portal/welcome")
+    @router.get("/portal/welcome", openapi_extra=access(Access.PUBLIC))
     async def welcome(request: Request) -> Response:
         """Where one signs in."""
         if getattr(request.state, "identity", None) is not None:
             return RedirectResponse("/portal/studies", 303)
         return renderer.page(request, "welcome.html", message="")
 
-    @router.get("/portal/language/{language}")
+    @router.get("/portal/language/{language}", openapi_extra=access(Access.PUBLIC))
     async def language(language: str, next: Annotated[str | None, Query()] = None) -> Response:
         """Switch the language and go back."""
         if language not in LANGUAGES:
@@ -54,19 +55,19 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
         )
         return response
 
-    @router.get("/portal/static/{fingerprint}/{name:path}")
+    @router.get("/portal/static/{fingerprint}/{name:path}", openapi_extra=access(Access.PUBLIC))
     async def static(request: Request, fingerprint: str, name: str) -> Response:
         """A style sheet or script; its address changes with its content."""
         if name not in portal.static:
             raise HTTPException(404)
         return await portal.static.respond(name, request.headers, immutable=True)
 
-    @router.get("/favicon.ico")
+    @router.get("/favicon.ico", openapi_extra=access(Access.PUBLIC))
     async def favicon(request: Request) -> Response:
         """The portal's sign."""
         return await portal.static.respond("favicon.svg", request.headers)
 
-    @router.get("/portal/notices")
+    @router.get("/portal/notices", openapi_extra=access(Access.SIGNED_IN))
     async def notices(request: Request) -> Response:
         """What this person was told; opening the list is seeing it."""
         claims = identity_of(request).claims
@@ -75,7 +76,7 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
         await portal.notices.mark_seen(recipients_of(claims), claims.user)
         return renderer.page(request, "notices.html", notices=shown, unseen=0)
 
-    @router.get("/portal/notices/count")
+    @router.get("/portal/notices/count", openapi_extra=access(Access.SIGNED_IN))
     async def notice_count(request: Request) -> Response:
         """The bell; what leads to the page that is on this person's screen is seen."""
         shown = urlsplit(request.headers.get("hx-current-url", "")).path

@@ -12,6 +12,7 @@ from gateway.api.portal import Portal, identity_of
 from gateway.usecases.command_study import OPERATOR_ROLES, REASONS, command_study, find_studies, may_operate_on
 from gateway.web.present import study_view
 from gateway.web.render import Renderer
+from imaging_common.http import Access, access
 
 SHOWN = 100
 ACTIONS = ("delete", "restore", "hold", "release")
@@ -50,17 +51,17 @@ def build_removal(portal: Portal, renderer: Renderer) -> APIRouter:
             **context,
         )
 
-    @router.get("")
+    @router.get("", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def removal(request: Request) -> Response:
         """Deleted studies that can still be restored, and an empty search."""
         return await page(request)
 
-    @router.post("/search")
+    @router.post("/search", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def search(request: Request) -> Response:
         """Studies by UID, accession number or patient id."""
         return await page(request, (await field(request, "words"))[:64])
 
-    @router.post("/{action}")
+    @router.post("/{action}", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def command(request: Request, action: str) -> Response:
         """Delete, restore, hold or release one study, if it is still as the page showed it."""
         if action not in ACTIONS:

@@ -16,6 +16,7 @@ from gateway.usecases.read_reports import REVIEW_ROLES, may_handle, may_review
 from gateway.web.present import study_view
 from gateway.web.present_reports import report_row, report_view, version_view
 from gateway.web.render import Renderer
+from imaging_common.http import Access, access
 from imaging_common.index.reports import ReportDocument, ReportVersion
 
 PAGE_SIZE = 25
@@ -66,13 +67,19 @@ def _of_studies(portal: Portal, renderer: Renderer) -> APIRouter:
             "reviewer": may_review(identity_of(request).claims, holder),
         }
 
-    @router.get("/studies/{holder}/{study}/reports", dependencies=[Depends(for_image_roles)])
+    @router.get(
+        "/studies/{holder}/{study}/reports", dependencies=[Depends(for_image_roles)], openapi_extra=access(Access.STUDY)
+    )
     async def study_reports(request: Request, holder: str, study: str) -> Response:
         """The reports beside the images."""
         context = await shown(request, holder, study)
         return renderer.page(request, "reports_study.html", **context, **await _frame(portal, request))
 
-    @router.get("/studies/{holder}/{study}/reports/panel", dependencies=[Depends(for_image_roles)])
+    @router.get(
+        "/studies/{holder}/{study}/reports/panel",
+        dependencies=[Depends(for_image_roles)],
+        openapi_extra=access(Access.STUDY),
+    )
     async def panel(request: Request, holder: str, study: str) -> Response:
         """The reports alone, as they are now."""
         return renderer.page(request, "_reports.html", **await shown(request, holder, study))
@@ -94,7 +101,7 @@ def _of_studies(portal: Portal, renderer: Renderer) -> APIRouter:
             await door.open(await portal.subject_of(request), report.study_key.split("/")[1], hospital)
         return report, version
 
-    @router.get("/reports/{hospital}/{key}/{sha256}/original")
+    @router.get("/reports/{hospital}/{key}/{sha256}/original", openapi_extra=access(Access.STUDY))
     async def original(request: Request, hospital: str, key: str, sha256: str) -> Response:
         """The bytes as the hospital sent them, to be saved."""
         _, version = await opened_version(request, hospital, key, sha256)
@@ -104,7 +111,7 @@ def _of_studies(portal: Portal, renderer: Renderer) -> APIRouter:
         headers = PDF_HEADERS | {"Content-Disposition": f'attachment; filename="report-{key[:8]}.{ending}"'}
         return Response(await portal.reports.original(version), media_type="application/octet-stream", headers=headers)
 
-    @router.get("/reports/{hospital}/{key}/{sha256}/document/{number}")
+    @router.get("/reports/{hospital}/{key}/{sha256}/document/{number}", openapi_extra=access(Access.STUDY))
     async def document(request: Request, hospital: str, key: str, sha256: str, number: int) -> Response:
         """A PDF in a report, to be saved; never shown as part of the portal."""
         _, version = await opened_version(request, hospital, key, sha256)
@@ -138,13 +145,13 @@ def _search(portal: Portal, renderer: Renderer) -> APIRouter:
         shown = [report_row(report) for report in rows[:PAGE_SIZE]]
         return {"words": words, "page": page, "more": len(rows) > PAGE_SIZE, "rows": shown}
 
-    @router.get("")
+    @router.get("", openapi_extra=access(Access.IMAGE_ROLES))
     async def newest(request: Request) -> Response:
         """The newest reports, and the search."""
         context = await found(request, "", 1)
         return renderer.page(request, "reports.html", **context, **await _frame(portal, request))
 
-    @router.post("/search")
+    @router.post("/search", openapi_extra=access(Access.IMAGE_ROLES))
     async def search(request: Request) -> Response:
         """Reports in whose text, names or numbers all words occur."""
         words, page = (await field(request, "words"))[:64], _page_of(await field(request, "page"))
@@ -158,7 +165,7 @@ def _review(portal: Portal, renderer: Renderer) -> APIRouter:
     """`/portal/reports/review`: reports that no study is known for, and the choice of one."""
     router = APIRouter(prefix="/reports/review", dependencies=[Depends(for_reviewers)])
 
-    @router.get("")
+    @router.get("", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def review(request: Request, page: str = "1") -> Response:
         """The list, the latest received first."""
         number = _page_of(page)
@@ -190,12 +197,12 @@ def _review(portal: Portal, renderer: Renderer) -> APIRouter:
             **await _frame(portal, request),
         )
 
-    @router.get("/{hospital}/{key}")
+    @router.get("/{hospital}/{key}", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def choose(request: Request, hospital: str, key: str) -> Response:
         """One report, and the studies that it may belong to."""
         return await one(request, hospital, key)
 
-    @router.post("/{hospital}/{key}")
+    @router.post("/{hospital}/{key}", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def match(request: Request, hospital: str, key: str) -> Response:
         """It belongs to this study, or to none (`study_uid` = `none`)."""
         claims = identity_of(request).claims

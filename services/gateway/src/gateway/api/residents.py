@@ -11,6 +11,7 @@ from gateway.api.portal import Portal, identity_of
 from gateway.api.removal import for_operators
 from gateway.web.present import patient_view
 from gateway.web.render import Renderer, wants_fragment
+from imaging_common.http import Access, access
 
 PAGE_SIZE = 10
 MAX_PAGE = 100
@@ -57,22 +58,22 @@ def build_residents(portal: Portal, renderer: Renderer) -> APIRouter:
             return renderer.page(request, "_residents.html", **shown)
         return renderer.page(request, "residents.html", unseen=await unseen(portal, request), **shown)
 
-    @router.get("")
+    @router.get("", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def residents(request: Request) -> Response:
         """The page."""
         return await answer(request)
 
-    @router.post("/rows")
+    @router.post("/rows", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def rows(request: Request) -> Response:
         """The lists as they are now: another page, a search, or after somebody's change."""
         return await answer(request, await _page(request), await _words(request))
 
-    @router.post("/link")
+    @router.post("/link", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def link(request: Request) -> Response:
         """This patient is that resident."""
         return await say(request, await field(request, "resident_id"))
 
-    @router.post("/unlink")
+    @router.post("/unlink", openapi_extra=access(Access.HOSPITAL_OPERATOR))
     async def unlink(request: Request) -> Response:
         """Take an operator's link back."""
         return await say(request, None)

@@ -17,6 +17,7 @@ from gateway.web.i18n import Translator
 from gateway.web.places import PlaceView, away_text, places_of, progress_text
 from gateway.web.present import documents_of, row_view
 from gateway.web.render import Renderer, language_of, wants_fragment
+from imaging_common.http import Access, access
 
 FIELDS = ("words", "modality", "date_from", "date_to", "page")
 
@@ -54,7 +55,7 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
             for holder, away in found.items()
         ]
 
-    @router.post("/progress")
+    @router.post("/progress", openapi_extra=access(Access.IMAGE_ROLES))
     async def progress(request: Request) -> Response:
         """The progress bars of the studies that a page shows, as they are now."""
         form = await request.form()
@@ -63,7 +64,7 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
         places = await places_of(portal.retriever, documents)
         return renderer.page(request, "_progress.html", places=places.values(), progress_text=progress_text)
 
-    @router.get("")
+    @router.get("", openapi_extra=access(Access.IMAGE_ROLES))
     async def studies(request: Request) -> Response:
         """The whole page, with this session's last search."""
         search = StudySearch.read(session_of(request).search)
@@ -72,13 +73,13 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
             request, "studies.html", modalities=MODALITIES, unseen=await unseen(portal, request), **context
         )
 
-    @router.get("/rows")
+    @router.get("/rows", openapi_extra=access(Access.IMAGE_ROLES))
     async def rows(request: Request) -> Response:
         """The list alone, as it is now."""
         search = StudySearch.read(session_of(request).search)
         return renderer.page(request, "_studies.html", **await found(request, search, "live"))
 
-    @router.post("/search")
+    @router.post("/search", openapi_extra=access(Access.IMAGE_ROLES))
     async def search(request: Request) -> Response:
         """A new search, or another page of it."""
         session = session_of(request)

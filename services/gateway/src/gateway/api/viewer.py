@@ -10,6 +10,7 @@ from gateway.api.portal import Portal
 from gateway.api.roles import for_image_roles
 from gateway.usecases.open_viewer import open_viewer
 from gateway.web.files import FileTree
+from imaging_common.http import Access, access
 
 CONFIG = {
     "name": "portal",
@@ -68,12 +69,12 @@ def build_viewer(portal: Portal) -> APIRouter:
     router = APIRouter(dependencies=[Depends(for_image_roles)])
     ours = own_elements(portal.static)
 
-    @router.get("/app-config.js")
+    @router.get("/app-config.js", openapi_extra=access(Access.STUDY))
     async def app_config() -> Response:
         """OHIF's configuration, in place of the shipped one, which points at a public server."""
         return Response(APP_CONFIG, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
-    @router.get("/{path:path}")
+    @router.get("/{path:path}", openapi_extra=access(Access.STUDY))
     async def ohif(request: Request, path: str) -> Response:
         """A file of the build, else its page; opening `/viewer` says which studies are in use."""
         files = portal.viewer

@@ -19,6 +19,7 @@ from gateway.web.i18n import Translator
 from gateway.web.places import PlaceView, away_text, places_of, progress_text
 from gateway.web.render import Renderer, language_of
 from imaging_common.access import Subject
+from imaging_common.http import Access, access
 from imaging_common.index.model import StudyDocument
 
 PAUSE_SECONDS = 0.5
@@ -30,7 +31,7 @@ def build_viewing(portal: Portal, renderer: Renderer) -> APIRouter:
     """`GET /portal/viewing?study=<uid>[,<uid>…]`."""
     router = APIRouter(dependencies=[Depends(for_image_roles)])
 
-    @router.get("/portal/viewing")
+    @router.get("/portal/viewing", openapi_extra=access(Access.STUDY))
     async def viewing(request: Request, study: str) -> EventSourceResponse:
         """One event `state` whenever it changes: `{"lines": […]}`, a line for each holder of each open study."""
         claims = session_of(request).claims
