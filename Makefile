@@ -13,7 +13,7 @@ MEMBERS := libs/common deploy/native $(wildcard services/*)
 STAMP := $(VENV)/.installed
 
 .PHONY: help deps check-deps venv fetch run test lint types unit contract integration browser faults bench replay \
-	schemas pins format
+	audit-verify schemas pins format
 
 help: ## What can be called
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,9 @@ bench: deps fetch ## Against Debian's Orthanc; writes bench/results.json
 
 replay: venv ## Sends a dead letter topic back to its source (TOPIC=…, LIMIT=n, REGION_STATE=file)
 	@$(PY) -m imaging_native.replay $(TOPIC) $(if $(LIMIT),--limit $(LIMIT))
+
+audit-verify: venv ## Walks the audit chains and compares them with their anchors (REGION_STATE=file)
+	@$(PY) -m imaging_native.audit_verify
 
 schemas: venv ## Writes schemas/ anew from the models
 	@$(PY) -m imaging_common.contracts export

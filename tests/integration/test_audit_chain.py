@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from audit.adapters.fake_records import FakeRecordStore
+from audit.adapters.fake_vault import FakeVault
 from audit.adapters.mongo_records import MongoRecordStore
 from audit.model import Head, Position, RecordQuery, make_link
 from audit.ports import RecordStore
@@ -21,6 +22,11 @@ from imaging_common.settings import ServiceSettings
 
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 KINDS = pytest.mark.parametrize("kind", ["fake", "mongo"])
+
+
+async def append(store: RecordStore, event: AuditRecorded) -> bool:
+    """As if each service's records came by a partition of their own."""
+    return await append_record(store, event, event.service)
 
 
 @pytest.fixture
@@ -69,7 +75,7 @@ def looked(number: int, service: str = "gateway", **more: Any) -> AuditRecorded:
 async def fill(store: RecordStore, count: int = 6) -> None:
     for number in range(count):
         for service in ("gateway", "consult"):
-            assert await append_record(store, looked(number, service))
+            assert await append(store, looked(number, service))
 
 
 @KINDS
@@ -79,7 +85,7 @@ async def test_chain_holds_the_records_in_order(store: RecordStore) -> None:
     assert [link["seq"] for link in links] == [1, 2, 3, 4, 5, 6]
     assert [link["record"] for link in links] == [looked(n).model_dump(mode="json") for n in range(6)]
     assert [link["prev_hash"] for link in links[1:]] == [link["hash"] for link in links[:-1]]
-    outcomes = await verify_chains(store)
+    outcomes = await verify_chains(store, FakeVault())
     assert (outcomes.count, outcomes.breaks) == (12, [])
     assert outcomes.heads == await store.heads()
     assert outcomes.heads["gateway"] == Head(6, links[-1]["hash"])
@@ -89,9 +95,9 @@ async def test_chain_holds_the_records_in_order(store: RecordStore) -> None:
 async def test_every_record_is_in_the_chain_once_when_copies_append_at_once(copies: list[RecordStore]) -> None:
     events = [looked(number, service) for number in range(12) for service in ("gateway", "consult")]
     twice = [(copies[turn % 3], event) for turn, event in enumerate([*events, *events])]
-    outcomes = await asyncio.gather(*(append_record(copy, event) for copy, event in twice))
+    outcomes = await asyncio.gather(*(append(copy, event) for copy, event in twice))
     assert sum(outcomes) == len(events)
-    found = await verify_chains(copies[0])
+    found = await verify_chains(copies[0], FakeVault())
     assert found.breaks == []
     assert {stream: head.seq for stream, head in found.heads.items()} == {"gateway": 12, "consult": 12}
     for service in ("gateway", "consult"):
@@ -102,20 +108,20 @@ async def test_every_record_is_in_the_chain_once_when_copies_append_at_once(copi
 @KINDS
 async def test_chain_can_be_walked_while_it_grows(copies: list[RecordStore]) -> None:
     await fill(copies[0], 2)
-    growing = asyncio.gather(*(append_record(copies[1], looked(number)) for number in range(10, 30)))
+    growing = asyncio.gather(*(append(copies[1], looked(number)) for number in range(10, 30)))
     walks = 0
     while not growing.done() or not walks:
-        assert (await verify_chains(copies[2])).breaks == []
+        assert (await verify_chains(copies[2], FakeVault())).breaks == []
         walks += 1
         await asyncio.sleep(0)
     await growing
-    assert (await verify_chains(copies[2])).count == 24
+    assert (await verify_chains(copies[2], FakeVault())).count == 24
 
 
 @KINDS
 async def test_records_are_found_and_paged(store: RecordStore) -> None:
     await fill(store)
-    await append_record(store, looked(9, user="expert.secondary", study_uid="1.2.4", outcome="denied", action="search"))
+    await append(store, looked(9, user="expert.secondary", study_uid="1.2.4", outcome="denied", action="search"))
 
     async def found(*, limit: int = 20, offset: int = 0, **query: Any) -> list[str]:
         return [link["audit_id"] for link in await store.search(RecordQuery(**query), limit, offset)]
@@ -133,7 +139,7 @@ async def test_records_are_found_and_paged(store: RecordStore) -> None:
     while page := await store.search(RecordQuery(after=after), 4, 0):
         paged += [link["audit_id"] for link in page]
         after = Position.of(page[-1])
-        await append_record(store, looked(100 + len(paged)))
+        await append(store, looked(100 + len(paged)))
     assert paged == everything
 
 
@@ -227,5 +233,5 @@ async def test_tampering_with_the_database_is_found(store: RecordStore, database
     await fill(store)
     tamper, line = TAMPERINGS[tampering]
     await tamper(database)
-    found = await verify_chains(store)
+    found = await verify_chains(store, FakeVault())
     assert line in [f"BROKEN {broken.stream} record {broken.seq}: {broken.reason}" for broken in found.breaks]

@@ -27,6 +27,8 @@ DATABASES = {
 }
 """Service → the MongoDB database that it owns."""
 BUCKETS = ("staging", "archive", "cache")
+LOCKED_BUCKET = "audit-anchors"
+"""With S3 Object Lock: the audit chains' heads."""
 
 
 class Kafka:
@@ -168,7 +170,7 @@ class MinioServer:
         self._folder = folder
         self.credentials = {
             name: (name, secrets.token_urlsafe(24))
-            for name in ("root-user", "dicom-ingest", "object-writer", "indexer", "gateway")
+            for name in ("root-user", "dicom-ingest", "object-writer", "indexer", "gateway", "audit")
         }
         access, secret = self.credentials["root-user"]
         self.process = LocalProcess(
@@ -191,6 +193,8 @@ class MinioServer:
         for bucket in BUCKETS:
             if not client.bucket_exists(bucket_name=bucket):
                 client.make_bucket(bucket_name=bucket)
+        if not client.bucket_exists(bucket_name=LOCKED_BUCKET):
+            client.make_bucket(bucket_name=LOCKED_BUCKET, object_lock=True)
         admin = MinioAdmin(endpoint=self.endpoint, credentials=StaticProvider(access, secret), secure=False)
         for user, policy in policies().items():
             admin.user_add(*self.credentials[user])
@@ -207,6 +211,7 @@ def policies() -> dict[str, dict[str, Any]]:
 
     read = ["GetObject", "ListBucket", "GetBucketLocation"]
     write = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts", "ListBucketMultipartUploads"]
+    lock = ["PutObjectRetention", "GetBucketObjectLockConfiguration", "ListBucketVersions", "GetObjectVersion"]
     rules = {
         "dicom-ingest": [
             statement([*read, *write], ("staging", "cache")),
@@ -215,6 +220,7 @@ def policies() -> dict[str, dict[str, Any]]:
         "object-writer": [statement(["*"], BUCKETS)],
         "indexer": [statement(read, BUCKETS)],
         "gateway": [statement(read, BUCKETS)],
+        "audit": [statement([*read, *write, *lock], (LOCKED_BUCKET,))],
     }
     return {service: {"Version": "2012-10-17", "Statement": statements} for service, statements in rules.items()}
 
@@ -223,6 +229,8 @@ def kafka_principals(hospitals: list[str], organisations: list[str]) -> list[str
     """All Kafka users of a region but `admin`."""
     return [
         *topics.SERVICES,
+        topics.ONBOARDING,
+        topics.OPERATIONS,
         *map(topics.edge_principal, hospitals),
         *map(topics.ehr_principal, organisations),
     ]

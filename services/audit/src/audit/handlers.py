@@ -12,7 +12,7 @@ def build_router(store: RecordStore) -> EventRouter:
 
     @router.on(AuditRecorded, "audit-recorded")
     async def append_record_on_audit_recorded(event: AuditRecorded, envelope: Envelope) -> None:
-        """On AuditRecorded: append it to its service's chain, once."""
-        await append_record(store, event)
+        """On AuditRecorded: append it to its partition's chain, once."""
+        await append_record(store, event, f"{envelope.topic}-{envelope.partition}")
 
     return router

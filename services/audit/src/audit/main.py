@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
+from audit.adapters.minio_vault import MinioVault
 from audit.adapters.mongo_records import MongoRecordStore
+from audit.anchoring import Anchoring
 from audit.api import build_api
 from audit.handlers import build_router
 from audit.settings import AuditSettings
@@ -23,6 +25,8 @@ def build_app(settings: AuditSettings | None = None) -> FastAPI:
     setup_telemetry(SERVICE, settings)
     client = connect(settings)
     store = MongoRecordStore(client, settings.database)
+    vault = MinioVault(settings)
+    anchoring = Anchoring(store, vault, settings.anchor_seconds)
     messaging = Messaging(SERVICE, settings)
     messaging.include(build_router(store))
 
@@ -30,13 +34,21 @@ def build_app(settings: AuditSettings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await store.prepare()
         await messaging.start()
+        await anchoring.start()
         try:
             yield
         finally:
+            await anchoring.stop()
             await messaging.stop()
             await client.close()
             shutdown_telemetry()
 
-    app = create_app(SERVICE, settings, lifespan=lifespan, checks={"kafka": messaging.check, "mongodb": store.check})
-    app.include_router(build_api(store, TokenVerifier(settings.oidc_issuer, settings.oidc_audience)))
+    app = create_app(
+        SERVICE,
+        settings,
+        lifespan=lifespan,
+        checks={"kafka": messaging.check, "mongodb": store.check},
+        details={"anchors": lambda: anchoring.state},
+    )
+    app.include_router(build_api(store, TokenVerifier.of(settings)))
     return app

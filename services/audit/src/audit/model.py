@@ -22,6 +22,26 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """The heads of all chains as they were at one time, kept where nobody can change them."""
+
+    at: datetime
+    heads: dict[str, Head]
+
+    def to_json(self) -> bytes:
+        """As it is kept."""
+        heads = {stream: {"seq": head.seq, "hash": head.hash} for stream, head in self.heads.items()}
+        return orjson.dumps({"at": self.at.isoformat(), "heads": heads}, option=orjson.OPT_SORT_KEYS)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Anchor":
+        """What `to_json` wrote."""
+        document = orjson.loads(text)
+        heads = {stream: Head(head["seq"], head["hash"]) for stream, head in document["heads"].items()}
+        return cls(datetime.fromisoformat(document["at"]), heads)
+
+
+@dataclass(frozen=True, slots=True)
 class Break:
     """Where a chain does not hold."""
 
@@ -74,6 +94,11 @@ class RecordQuery:
     consult_id: str | None = None
     action: str | None = None
     outcome: str | None = None
+    hospital: str | None = None
+    grant_id: str | None = None
+    residents: tuple[str, ...] = ()
+    studies: tuple[str, ...] = ()
+    """With `residents`: records about any of these residents or any of these studies (a resident's access log)."""
     since: datetime | None = None
     until: datetime | None = None
     """Exclusive."""
@@ -83,7 +108,7 @@ class RecordQuery:
     @property
     def equal(self) -> dict[str, str]:
         """The fields of a record that must have a value."""
-        names = ("user", "study_uid", "consult_id", "action", "outcome")
+        names = ("user", "study_uid", "consult_id", "action", "outcome", "hospital", "grant_id")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from audit.model import Head, Link, RecordQuery
+from audit.model import Anchor, Head, Link, RecordQuery
 
 
 class RecordStore(Protocol):
@@ -23,4 +23,20 @@ class RecordStore(Protocol):
 
     def chain(self, stream: str) -> AsyncIterator[Link]:
         """A stream's links in order."""
+        ...
+
+
+class AnchorVault(Protocol):
+    """Keeps anchors where neither this service nor who holds its database can change or remove them."""
+
+    async def keep(self, name: str, anchor: Anchor) -> bool:
+        """Keep it under a name; False when an anchor of that name is kept: the first one stays."""
+        ...
+
+    def all(self) -> AsyncIterator[Anchor]:
+        """Every anchor, the oldest first."""
+        ...
+
+    async def check(self) -> None:
+        """Raise when it does not answer, or does not lock what it keeps."""
         ...

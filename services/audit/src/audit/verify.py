@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+from audit.adapters.minio_vault import MinioVault
 from audit.adapters.mongo_records import MongoRecordStore
 from audit.settings import AuditSettings
 from audit.usecases import Outcomes, verify_chains
@@ -13,7 +14,7 @@ async def verify(settings: AuditSettings) -> Outcomes:
     """What the walk found."""
     client = connect(settings)
     try:
-        return await verify_chains(MongoRecordStore(client, settings.database))
+        return await verify_chains(MongoRecordStore(client, settings.database), MinioVault(settings))
     finally:
         await client.close()
 
@@ -22,7 +23,8 @@ def report(outcomes: Outcomes) -> list[str]:
     """One line per chain and per break, then the sum."""
     lines = [f"{stream} holds to record {head.seq} {head.hash}" for stream, head in outcomes.heads.items()]
     lines += [f"BROKEN {broken.stream} record {broken.seq}: {broken.reason}" for broken in outcomes.breaks]
-    return [*lines, f"{outcomes.count} records hold, {len(outcomes.breaks)} chains are broken"]
+    sums = f"{outcomes.count} records hold, {len(outcomes.breaks)} chains are broken"
+    return [*lines, f"{sums}; compared with {outcomes.anchors} anchors"]
 
 
 if __name__ == "__main__":

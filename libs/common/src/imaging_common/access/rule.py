@@ -83,6 +83,8 @@ class Decision:
 
     allowed: bool
     reason: str
+    grant_id: str = ""
+    """The grant that allowed it, where one did."""
 
 
 def decide(subject: Subject, action: Action, study: StudyRef) -> Decision:
@@ -98,10 +100,11 @@ def decide(subject: Subject, action: Action, study: StudyRef) -> Decision:
         return Decision(False, "role-without-images")
     if _own(subject) == study.holder and study.holder:
         return Decision(True, "own-hospital")
-    kinds = [grant.kind for grant in _grants(subject) if grant.opens(study)]
-    if not kinds:
+    opening = [grant for grant in _grants(subject) if grant.opens(study)]
+    if not opening:
         return Decision(False, "no-grant")
-    return Decision(True, "consult-workstation" if _is_edge(subject) else min(kinds, key=_KINDS.index).value)
+    first = min(opening, key=lambda grant: _KINDS.index(grant.kind))
+    return Decision(True, "consult-workstation" if _is_edge(subject) else first.kind.value, first.grant_id)
 
 
 def visible_studies(subject: Subject) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Envelope(BaseModel):
     source: str
     time: datetime
     topic: str
+    partition: int = 0
     key: str = ""
     traceparent: str | None = None
 

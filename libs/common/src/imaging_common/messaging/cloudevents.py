@@ -72,6 +72,7 @@ def read_envelope(record: Any) -> Envelope:
             source=headers["ce_source"],
             time=datetime.fromisoformat(headers["ce_time"]),
             topic=record.topic,
+            partition=record.partition,
             key=key,
             traceparent=headers.get("traceparent"),
         )

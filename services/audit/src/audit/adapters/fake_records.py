@@ -28,6 +28,11 @@ class FakeRecordStore:
             link
             for link in self.links
             if all(link["record"].get(name) == value for name, value in query.equal.items())
+            and (
+                not (query.residents or query.studies)
+                or link["record"].get("resident_id") in query.residents
+                or link["record"].get("study_uid") in query.studies
+            )
             and (query.since is None or link["at"] >= query.since)
             and (query.until is None or link["at"] < query.until)
             and (query.after is None or Position.of(link).key < query.after.key)

@@ -15,7 +15,7 @@ from imaging_common.errors import RetryableError
 Document = dict[str, Any]
 ATTEMPTS = 20
 ORDER = [("at", -1), ("stream", -1), ("seq", -1)]
-SEARCHED = ("user", "study_uid", "consult_id", "action", "outcome")
+SEARCHED = ("user", "study_uid", "consult_id", "action", "outcome", "hospital", "resident_id", "grant_id")
 
 
 class _Stale(Exception):
@@ -100,8 +100,16 @@ class MongoRecordStore:
         bounds = {op: at for op, at in (("$gte", query.since), ("$lt", query.until)) if at is not None}
         if bounds:
             criteria["at"] = bounds
+        about = [
+            {f"record.{name}": {"$in": list(values)}}
+            for name, values in (("resident_id", query.residents), ("study_uid", query.studies))
+            if values
+        ]
+        also = [{"$or": about}] if about else []
         if query.after is not None:
-            criteria |= _after(query.after)
+            also.append(_after(query.after))
+        if also:
+            criteria["$and"] = also
         cursor = self._records.find(criteria).sort(ORDER).skip(offset).limit(limit)
         return [_link(document) async for document in cursor]
 
