@@ -55,7 +55,7 @@ import asyncio, sys, warnings
 warnings.simplefilter("error")
 from contextlib import asynccontextmanager
 import httpx
-from imaging_common.http import create_app
+from imaging_common.http import Access, access, create_app
 from imaging_common.settings import ServiceSettings
 from imaging_common.telemetry import get_logger, get_tracer
 
@@ -65,7 +65,7 @@ async def lifespan(app):
 
 app = create_app("indexer", ServiceSettings(otlp_endpoint=sys.argv[1]), lifespan=lifespan, checks={})
 
-@app.get("/studies/{uid}")
+@app.get("/studies/{uid}", openapi_extra=access(Access.PUBLIC))
 async def study(uid: str):
     get_logger("test").info("study-asked", count=1)
     with get_tracer("test").start_as_current_span("look up"):

@@ -267,3 +267,12 @@ async def test_box_is_empty_when_the_case_is_not_theirs(
     consults: Consults, submitted: Consult, person: Claims, box: str
 ) -> None:
     assert await consults.box(person, box=box, state=None, limit=10, offset=0) == ([], False)
+
+
+async def test_coordinator_sees_both_boxes_of_the_own_hospital(consults: Consults, submitted: Consult) -> None:
+    for hospital, found in (("community", {"sent"}), ("secondary", {"received"}), ("tertiary", set())):
+        person = Claims("coordinator", hospital, frozenset({"coordinator"}), "郑协调")
+        boxes = {
+            b for b in ("sent", "received") if (await consults.box(person, box=b, state=None, limit=9, offset=0))[0]
+        }
+        assert boxes == found

@@ -18,12 +18,12 @@ def link(n: int, **more: Any) -> dict[str, Any]:
 
 async def test_auditor_reads_who_saw_what_and_goes_on_to_older_records(world: Any) -> None:
     world.records.links = [link(n) for n in range(3)]
-    async with await world.signed_in("auditor.region") as browser:
-        page = await browser.get("/portal/audit")
-        assert page.text.count('data-testid="record"') == 2
-        assert "doctor.tcm" in page.text
-        form = {"csrf": world.csrf("auditor.region"), "user": "doctor.tcm", "after": "2"}
-        older = await browser.post("/portal/audit/search", data=form)
+    browser = await world.signed_in("auditor.region")
+    page = await browser.get("/portal/audit")
+    assert page.text.count('data-testid="record"') == 2
+    assert "doctor.tcm" in page.text
+    form = {"csrf": world.csrf("auditor.region"), "user": "doctor.tcm", "after": "2"}
+    older = await browser.post("/portal/audit/search", data=form)
     assert older.text.count('data-testid="record"') == 1
     assert "older" not in older.text.split('data-testid="records"')[1].lower() or "after" not in older.text
     assert world.records.asked[-1]["user"] == "doctor.tcm"
@@ -33,17 +33,17 @@ async def test_access_log_of_a_resident_takes_in_all_hospitals(world: Any) -> No
     world.add_study("1.2.3", "community", resident_id="R-1")
     world.add_study("1.2.4", "tertiary", resident_id="R-1")
     world.add_study("1.2.5", "tertiary", resident_id="R-2")
-    async with await world.signed_in("auditor.region") as browser:
-        await browser.post("/portal/audit/search", data={"csrf": world.csrf("auditor.region"), "resident": "R-1"})
+    browser = await world.signed_in("auditor.region")
+    await browser.post("/portal/audit/search", data={"csrf": world.csrf("auditor.region"), "resident": "R-1"})
     assert world.records.asked[-1]["resident"] == ["R-1"]
     assert world.records.asked[-1]["study"] == ["1.2.3", "1.2.4"]
 
 
 async def test_export_streams_in_the_form_that_was_asked_for(world: Any) -> None:
     world.records.links = [link(n) for n in range(3)]
-    async with await world.signed_in("auditor.region") as browser:
-        form = {"csrf": world.csrf("auditor.region"), "from": "2026-11-24", "to": "2026-11-24"}
-        answer = await browser.post("/portal/audit/export/dicom", data=form)
+    browser = await world.signed_in("auditor.region")
+    form = {"csrf": world.csrf("auditor.region"), "from": "2026-11-24", "to": "2026-11-24"}
+    answer = await browser.post("/portal/audit/export/dicom", data=form)
     assert answer.text.splitlines() == ["dicom a0", "dicom a1", "dicom a2"]
     assert answer.headers["content-disposition"] == 'attachment; filename="audit.xml"'
     assert world.records.asked[-1]["since"] == "2026-11-24T00:00:00+08:00"
@@ -51,15 +51,15 @@ async def test_export_streams_in_the_form_that_was_asked_for(world: Any) -> None
 
 
 async def test_page_says_so_when_the_service_is_away_or_the_search_does_not_hold(world: Any) -> None:
-    async with await world.signed_in("auditor.region") as browser:
-        world.records.away = True
-        assert "cannot be reached" in (await browser.get("/portal/audit")).text
-        wrong = await browser.post("/portal/audit/search", data={"csrf": world.csrf("auditor.region"), "study": "1.x"})
+    browser = await world.signed_in("auditor.region")
+    world.records.away = True
+    assert "cannot be reached" in (await browser.get("/portal/audit")).text
+    wrong = await browser.post("/portal/audit/search", data={"csrf": world.csrf("auditor.region"), "study": "1.x"})
     assert wrong.status_code == 422
     assert "wrong form" in wrong.text
 
 
 async def test_nobody_else_reads_it(world: Any) -> None:
-    async with await world.signed_in("doctor.community") as browser:
-        assert (await browser.get("/portal/audit")).status_code == 403
+    browser = await world.signed_in("doctor.community")
+    assert (await browser.get("/portal/audit")).status_code == 403
     assert world.records.asked == []

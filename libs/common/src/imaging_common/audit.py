@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Required, TypedDict, Unpack
 from uuid import uuid4
 
 from imaging_common.events import AuditRecorded
@@ -13,6 +14,27 @@ Action = AuditAction
 Outcome = AuditOutcome
 
 
+class Act(TypedDict, total=False):
+    """What a record tells of an act; the meaning of each is at `AuditRecorded`."""
+
+    action: Required[Action]
+    outcome: Required[Outcome]
+    user: Required[str]
+    reason: str
+    hospital: str
+    study_uid: str | None
+    holder: str | None
+    consult_id: str | None
+    count: int
+    audit_id: str | None
+    roles: Iterable[str]
+    session: str
+    resident_id: str | None
+    grant_id: str | None
+    purpose: str
+    source: str
+
+
 class AuditTrail:
     """One service's side of the audit record."""
 
@@ -20,26 +42,12 @@ class AuditTrail:
         self._service = service
         self._publisher = publisher
 
-    async def record(
-        self,
-        *,
-        action: Action,
-        outcome: Outcome,
-        user: str,
-        reason: str = "",
-        hospital: str = "",
-        study_uid: str | None = None,
-        holder: str | None = None,
-        consult_id: str | None = None,
-        count: int = 1,
-        audit_id: str | None = None,
-        roles: Iterable[str] = (),
-        session: str = "",
-        resident_id: str | None = None,
-        grant_id: str | None = None,
-        purpose: str = "",
-        source: str = "",
-    ) -> None:
+    def event(self, **act: Unpack[Act]) -> AuditRecorded:
+        """The record, for who writes it to the outbox with the act itself (topic `TOPIC`, key its `service`)."""
+        told = {**act, "audit_id": act.get("audit_id") or uuid4().hex, "roles": sorted(act.get("roles", ()))}
+        return AuditRecorded(service=self._service, at=datetime.now(UTC), **told)
+
+    async def record(self, **act: Unpack[Act]) -> None:
         """Return once the record is durable; a repeated act passes the same `audit_id`.
 
         Raises
@@ -47,24 +55,5 @@ class AuditTrail:
         PublishFailed
             The record is not durable: the act must not be shown to anybody.
         """
-        event = AuditRecorded(
-            audit_id=audit_id or uuid4().hex,
-            service=self._service,
-            action=action,
-            outcome=outcome,
-            reason=reason,
-            user=user,
-            hospital=hospital,
-            study_uid=study_uid,
-            holder=holder,
-            consult_id=consult_id,
-            count=count,
-            roles=sorted(roles),
-            session=session,
-            resident_id=resident_id,
-            grant_id=grant_id,
-            purpose=purpose,
-            source=source,
-            at=datetime.now(UTC),
-        )
+        event = self.event(**act)
         await self._publisher.publish(TOPIC, event, self._service, event_id=event.audit_id)

@@ -21,6 +21,20 @@ class ServiceSettings(BaseSettings):
     oidc_issuer: str = ""
     """Issuer of the tokens that are accepted, e.g. `https://id.example/realms/region`."""
     oidc_audience: str = "imaging-cloud"
+    oidc_user_claim: str = "preferred_username"
+    """Names of the provider's claims; a dotted path leads into objects (`realm_access.roles`)."""
+    oidc_roles_claim: str = "roles"
+    oidc_hospital_claim: str = "hospital"
+    tls_port: int = 0
+    """A second port that speaks TLS and asks for client certificates: for edge agents; 0: none."""
+    tls_cert: str = ""
+    """The own certificate with its chain (PEM), its key, and the CA that peers must be of; read again when they
+    change."""
+    tls_key: str = ""
+    tls_ca: str = ""
+    client_cert_header: str = ""
+    """Where a proxy ends TLS: the header in which it, and nobody else, passes the client's certificate; empty: none is
+    believed."""
     otlp_endpoint: str = ""
     """OTLP/HTTP base address, e.g. `http://collector:4318`; empty: traces are not exported."""
     log_level: str = "INFO"

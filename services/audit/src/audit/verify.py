@@ -1,10 +1,14 @@
-"""`python -m audit.verify`: walks every chain, prints the outcome, and exits 1 on a break."""
+"""`python -m audit.verify`: walks every chain, prints the outcome, and exits 1 on a break, 2 when the record or its
+anchors cannot be read."""
 
 import asyncio
 import sys
 
+from pymongo.errors import PyMongoError
+
 from audit.adapters.minio_vault import MinioVault
 from audit.adapters.mongo_records import MongoRecordStore
+from audit.errors import VaultUnavailable
 from audit.settings import AuditSettings
 from audit.usecases import Outcomes, verify_chains
 from imaging_common.mongo import connect
@@ -28,6 +32,10 @@ def report(outcomes: Outcomes) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = asyncio.run(verify(AuditSettings()))
+    try:
+        found = asyncio.run(verify(AuditSettings()))
+    except (VaultUnavailable, PyMongoError) as error:
+        print(f"nothing was checked: {error}")
+        sys.exit(2)
     print("\n".join(report(found)))
     sys.exit(int(bool(found.breaks)))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from consult.errors import Conflict, InvalidConsult, NotAllowed, NotFound
-from consult.model import Action, Application, Consult, ReportText, State
+from consult.model import Action, Application, Consult, ReportText, State, Study
 from consult.usecases import Consults
 from imaging_common.auth import Claims, TokenVerifier
 from imaging_common.http import Access, Problem, access, bearer_claims
@@ -28,6 +28,13 @@ class Draft(ReportText):
     """A report as it is being written."""
 
     version: int = Field(ge=1)
+
+
+class ReportSearch(BaseModel):
+    """Whose reports are wanted: those on these studies, or of this case."""
+
+    studies: list[Study] = Field(default=[], max_length=1000)
+    consult_id: str | None = Field(default=None, max_length=64)
 
 
 def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
@@ -67,6 +74,11 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
             query = request.url.include_query_params(offset=offset + limit, limit=limit).query
             response.headers["Link"] = f'</consults?{query}>; rel="next"'
         return page
+
+    @router.post("/reports/search", openapi_extra=access(Access.EHR_OR_STUDY))
+    async def reports(asked: ReportSearch, claims: who) -> list[Consult]:
+        """Cases with an issued report on these studies, for their parties and the residents' EHR."""
+        return await consults.reports(claims, asked.studies, asked.consult_id)
 
     @router.get("/{consult_id}", openapi_extra=access(Access.CASE))
     async def get(consult_id: ConsultId, claims: who) -> Consult:

@@ -48,5 +48,5 @@ def build_app(settings: ConsultSettings | None = None) -> FastAPI:
             shutdown_telemetry()
 
     app = create_app(SERVICE, settings, lifespan=lifespan, checks={"kafka": messaging.check, "mongodb": store.check})
-    app.include_router(build_api(consults, TokenVerifier(settings.oidc_issuer, settings.oidc_audience)))
+    app.include_router(build_api(consults, TokenVerifier.of(settings)))
     return app

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from consult.model import Consult, State
+from consult.model import Consult, State, Study
 from imaging_common.events import Event
 
 Outgoing = Sequence[tuple[str, Event, str]]
@@ -38,6 +38,10 @@ class ConsultStore(Protocol):
         offset: int,
     ) -> list[Consult]:  # fmt: skip
         """Cases, the newest first."""
+        ...
+
+    async def with_reports(self, studies: Sequence[Study], consult_id: str | None, limit: int) -> list[Consult]:
+        """Cases with an issued report: on any of these studies, or the one with this id; the newest first."""
         ...
 
 

@@ -52,6 +52,13 @@ EXAMPLES: tuple[e.Event, ...] = (
         agent_version="0.1.0",
         sent_at=_at(3),
     ),
+    e.EchoRequested(echo_id=_RETRIEVAL, deadline=_at(4)),
+    e.EchoAnswered(echo_id=_RETRIEVAL, reason="", milliseconds=38, at=_at(3)),
+    e.StorageMeasured(
+        measured_at=_at(60),
+        usage=[e.TierUsage(hospital="community", tier="archive", bytes=1_578_000, objects=1)],
+        cache_quota_bytes=214_748_364_800,
+    ),
     e.BatchStored(hospital="community", study_uid=_STUDY, instances=_ENTRIES),
     e.RetrieveRequested(
         retrieval_id=_RETRIEVAL,

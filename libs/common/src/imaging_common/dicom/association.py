@@ -8,6 +8,7 @@ shallowly, and a listening socket that several processes can share.
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -19,18 +20,24 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationServer, RequestHandler
 
 from imaging_common.dicom.contexts import supported_contexts
+from imaging_common.dicom.handshake import secure
 from imaging_common.dicom.reception import ReceptionDimse, SinkFactory, WakingQueue
 from imaging_common.dicom.transport import TICK_SECONDS, HardenedSocket
+from imaging_common.tls import PeerNames, names_of_der
 
 _log = logging.getLogger(__name__)
 OFFERED_PDU_BYTES = 256 << 10
 ACSE_TIMEOUT_SECONDS = 10
 IDLE_TIMEOUT_SECONDS = 60
 MAX_ASSOCIATIONS = 128
+HANDSHAKES = 32
+"""TLS handshakes at a time; each has `ACSE_TIMEOUT_SECONDS`."""
 
 Handlers = list[tuple[Any, Callable[..., Any]]]
 AllowCaller = Callable[[str, str], bool]
 """(calling AE title, address) -> whether it may associate; an empty title asks for the address alone."""
+AllowPeer = Callable[[PeerNames, str], bool]
+"""(what the peer's certificate names, calling AE title) -> whether the one may use the other."""
 
 
 class HardenedHandler(RequestHandler):  # type: ignore[misc]
@@ -81,6 +88,8 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
         pynetdicom's (event, function) pairs.
     contexts
         What is offered; None: Verification and every storage SOP class.
+    ssl_context, allow_peer
+        The server speaks TLS and nothing else; the calling AE title must be one that the certificate allows.
     """
 
     request_queue_size = 128
@@ -94,10 +103,13 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
         allow: AllowCaller,
         open_sink: SinkFactory,
         handlers: Handlers,
-        ssl_context: Any = None,
+        ssl_context: ssl.SSLContext | None = None,
         contexts: list[PresentationContext] | None = None,
+        allow_peer: AllowPeer | None = None,
     ) -> None:
         self._listener = listener
+        self._allow_peer = allow_peer
+        self._handshakes = threading.BoundedSemaphore(HANDSHAKES)
         self._allow = allow
         self.open_sink = open_sink
         bound: Handlers = [
@@ -139,6 +151,31 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
     def server_activate(self) -> None:
         """Nothing to do: the listener listens."""
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept; TLS comes later, so that a silent peer holds nobody else up."""
+        accepted: tuple[socket.socket, Any] = self.socket.accept()
+        return accepted
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Make the association, after a handshake where TLS is spoken."""
+        if self.ssl_context is None:
+            super().process_request(request, client_address)
+        elif self._handshakes.acquire(blocking=False):
+            threading.Thread(target=self._shake_hands, args=(request, client_address), daemon=True).start()
+        else:
+            _log.warning("connection refused: too many TLS handshakes")
+            request.close()
+
+    def _shake_hands(self, connection: socket.socket, client_address: Any) -> None:
+        try:
+            secured = secure(connection, self.ssl_context, ACSE_TIMEOUT_SECONDS)
+        except OSError as error:
+            _log.warning("tls-handshake-failed", extra={"reason": getattr(error, "reason", type(error).__name__)})
+            return
+        finally:
+            self._handshakes.release()
+        self.finish_request(secured, client_address)
+
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Turn an address away that no allowed caller has, before a byte is read."""
         return self._allow("", client_address[0])
@@ -147,12 +184,22 @@ class HardenedServer(AssociationServer):  # type: ignore[misc]
         assoc = event.assoc
         primitive = assoc.requestor.primitive
         caller = str(primitive.calling_ae_title).strip()
-        if not self._allow(caller, assoc.requestor.address):
-            _log.warning("association refused: the calling AE title or its address is not allowed")
+        if not (self._allow(caller, assoc.requestor.address) and self._certified(assoc, caller)):
+            _log.warning("association refused: the calling AE title is not allowed from this address or peer")
             # rejected-permanent, service user, calling AE title not recognised (PS3.8 §9.3.4)
             assoc.acse.send_reject(0x01, 0x01, 0x03)
             assoc.is_rejected = True
             assoc.kill()
+
+    def _certified(self, assoc: Association, caller: str) -> bool:
+        """Whether the peer's certificate lets it call itself so; without TLS there is none to ask."""
+        if self.ssl_context is None or self._allow_peer is None:
+            return True
+        der = assoc.dul.socket.socket.getpeercert(binary_form=True)
+        try:
+            return der is not None and self._allow_peer(names_of_der(der), caller)
+        except ValueError:
+            return False
 
 
 def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:

@@ -14,6 +14,8 @@ from imaging_common.events.consults import (
 )
 from imaging_common.events.edge import (
     BatchStored,
+    EchoAnswered,
+    EchoRequested,
     EdgeHeartbeat,
     ManifestEntry,
     OrderCancelled,
@@ -39,6 +41,7 @@ from imaging_common.events.people import (
     ResidentMerged,
 )
 from imaging_common.events.reports import ReportMatched, ReportReceived
+from imaging_common.events.storage import StorageMeasured, TierUsage
 from imaging_common.events.studies import (
     InstancesEvicted,
     InstancesLocated,
@@ -57,6 +60,8 @@ _MODELS: tuple[type[Event], ...] = (
     StudyAvailable,
     StudyWithdrawn,
     EdgeHeartbeat,
+    EchoRequested,
+    EchoAnswered,
     BatchStored,
     RetrieveRequested,
     RetrieveCancelled,
@@ -88,6 +93,7 @@ _MODELS: tuple[type[Event], ...] = (
     ReportAmended,
     ReportReceived,
     ReportMatched,
+    StorageMeasured,
 )
 EVENT_TYPES: dict[str, type[Event]] = {model.type_name(): model for model in _MODELS}
 
@@ -104,6 +110,8 @@ __all__ = [
     "ConsultRejected",
     "ConsultSubmitted",
     "ConsultWithdrawn",
+    "EchoAnswered",
+    "EchoRequested",
     "EdgeHeartbeat",
     "Envelope",
     "Event",
@@ -130,6 +138,7 @@ __all__ = [
     "RetrieveProgressed",
     "RetrieveRequested",
     "SeriesWanted",
+    "StorageMeasured",
     "StudyAvailable",
     "StudyChanged",
     "StudyDeletionRequested",
@@ -139,5 +148,6 @@ __all__ = [
     "StudyReleased",
     "StudyRestored",
     "StudyWithdrawn",
+    "TierUsage",
     "Version",
 ]

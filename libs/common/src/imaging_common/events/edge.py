@@ -72,6 +72,12 @@ class EdgeHeartbeat(Event):
     agent_version: str = Field(description="Version of the agent's software.")
     sent_at: datetime = Field(description="By the agent's clock, UTC.")
     pacs: PacsState | None = Field(default=None, description="None: the hospital has no PACS.")
+    oldest_unsent_at: datetime | None = Field(
+        default=None, description="When the oldest instance arrived that the centre has not taken yet, UTC; None: none."
+    )
+    consumer_lag: int | None = Field(
+        default=None, ge=0, description="Records on its command topic that the agent has not read yet; None: not known."
+    )
 
 
 class BatchStored(Event):
@@ -164,3 +170,22 @@ class OrderCancelled(Event):
 
     order_id: str = Field(description="Id of the order.")
     revision: int = Field(ge=1, description="Counts the statements about this order.")
+
+
+class EchoRequested(Event):
+    """An operator wants to know whether the agent's PACS answers a C-ECHO (PS3.7 9.1.5)."""
+
+    echo_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="Id of the test.")
+    deadline: datetime = Field(description="After this nobody waits any more, and nothing is asked, UTC.")
+
+
+EchoReason = Literal["", "no-pacs", "pacs-unreachable", "pacs-refused", "deadline"]
+
+
+class EchoAnswered(Event):
+    """How a test of the PACS ended."""
+
+    echo_id: str = Field(description="Id of the test.")
+    reason: EchoReason = Field(description="Why it failed; empty: the PACS answered with 0x0000.")
+    milliseconds: int = Field(ge=0, description="From the association request to the answer.")
+    at: datetime = Field(description="By the agent's clock, UTC.")

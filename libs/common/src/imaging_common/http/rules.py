@@ -4,11 +4,11 @@ The name says which check answers the request; the matrix test (tests/integratio
 user and compares with what the name promises.
 """
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 
 KEY = "x-access-rule"
 
@@ -24,10 +24,14 @@ class Access(StrEnum):
     """Portal session of a doctor or expert."""
     STUDY = "study"
     """Whoever the access rule lets see the study; session, launch, share link or bearer. Else 404."""
+    VIEWER = "viewer"
+    """A session that may open images at all: image roles, an EHR's windows, share links. It shows no study by itself."""
     CASE = "case"
     """Parties of the consult."""
     HOSPITAL_OPERATOR = "hospital-operator"
     """Operators, of their hospital; the region's of all."""
+    UPLOAD = "upload"
+    """Doctors, experts and operators of a hospital: they store for it through the portal."""
     ORDERS = "orders"
     """Doctors and operators of a hospital: its imaging orders."""
     REGION_OPERATOR = "region-operator"
@@ -50,12 +54,21 @@ def access(rule: Access) -> dict[str, Any]:
 
 
 def routes_without_rule(app: FastAPI) -> list[str]:
-    """`GET /path` of every route that names none."""
+    """`GET /path` of every route that names none; routes of included routers, too."""
     return [
         f"{','.join(sorted(route.methods or ()))} {route.path}"
-        for route in app.routes
-        if isinstance(route, APIRoute) and KEY not in (route.openapi_extra or {})
+        for route in _every_route(app.routes)
+        if KEY not in (route.openapi_extra or {})
     ]
+
+
+def _every_route(routes: Iterable[Any]) -> Iterator[Any]:
+    """All of the API; FastAPI keeps included routers as one route each, which tells theirs when asked."""
+    for route in routes:
+        if hasattr(route, "effective_route_contexts"):
+            yield from _every_route(route.effective_route_contexts())
+        elif hasattr(route, "openapi_extra"):
+            yield route
 
 
 def require_rules(app: FastAPI) -> None:

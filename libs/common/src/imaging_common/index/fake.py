@@ -42,6 +42,10 @@ class FakeIndexReader:
         found = _ordered([d for d in self.collections[collection].values() if matches(d, where)], order)
         return found[skip : skip + limit] if limit else found[skip:]
 
+    async def count(self, collection: str, where: Clause, *, skip: int, limit: int) -> int:
+        """See `IndexReader.count`."""
+        return len(await self.find(collection, where, skip=skip, limit=limit))
+
 
 def matches(document: Mapping[str, Any], where: Clause) -> bool:
     """Whether a document matches a filter: `$and`, `$or`, `$in`, `$gt(e)`, `$lt(e)`, `$ne`, `$regex`, equality."""

@@ -16,6 +16,7 @@ STUDY_INDEXES: tuple[tuple[str, ...], ...] = (
     ("study_uid",),
     ("holder", "-place"),
     ("holder", "modalities", "-place"),
+    ("holder", "body_parts", "-place"),
     ("holder", "tokens", "-place"),
     ("patient.id", "holder", "-place"),
     ("patient.birth_date", "holder", "-place"),

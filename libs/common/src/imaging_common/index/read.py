@@ -4,104 +4,52 @@ A study without instances (announced, or claimed, but nothing arrived) is never 
 nor open access to anything.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from pymongo import ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import PyMongoError
 
-from imaging_common.access import Subject, visible_studies
-from imaging_common.errors import RetryableError
-from imaging_common.index.listing import LISTED
+from imaging_common.index.levels import (
+    INSTANCE_ORDER,
+    INSTANCES,
+    SERIES,
+    SERIES_ORDER,
+    STUDIES,
+    STUDY_ORDER,
+    Level,
+    Page,
+    Row,
+)
 from imaging_common.index.model import InstanceDocument, ListedInstance, SeriesDocument, StudyDocument
+from imaging_common.index.reader import IndexReader, IndexUnavailable, MongoIndexReader
 from imaging_common.index.residents import MAX_MERGED, Resident, resident_of
-from imaging_common.index.streams import Clause, conjuncts, in_order, joined, places, scope_of, split
+from imaging_common.index.search import LOOKAHEAD, MAX_OFFSET, IndexSearch
+from imaging_common.index.streams import Clause
+
+__all__ = [
+    "INSTANCES",
+    "INSTANCE_ORDER",
+    "LOOKAHEAD",
+    "MAX_OFFSET",
+    "SERIES",
+    "SERIES_ORDER",
+    "STUDIES",
+    "STUDY_ORDER",
+    "IndexReader",
+    "IndexUnavailable",
+    "Level",
+    "MongoIndexReader",
+    "Page",
+    "Row",
+    "StudyIndex",
+]
 
 PRESENT: Clause = {"instance_count": {"$gt": 0}, "withdrawn": {"$ne": True}, "deleted": {"$ne": True}}
 WITHOUT_HEADER: Mapping[str, int] = {"header": 0}
-NOT_IN_ROWS: Mapping[str, int] = {"header": 0, "location": 0, "digests": 0, "tokens": 0}
-FIND_DEADLINE_MS = 5_000
-MAX_KEYS = 10_000
-"""Upper levels that a search at a lower level looks into."""
-
-LOOKAHEAD = 100
-"""So many more rows than asked for are counted; behind them is only "more"."""
-MAX_OFFSET = 10_000
-"""No page begins later: whoever wants to see more than that should narrow the search."""
-SLACK = 16
-"""Documents read beyond the wanted rows, for holders of the same study."""
-
-STUDY_ORDER = (("place", -1),)
-SERIES_ORDER = (("study_uid", 1), ("series_number", 1), ("series_uid", 1))
-INSTANCE_ORDER = (("series_key", 1), ("instance_number", 1), ("sop_instance_uid", 1))
 
 
-class IndexUnavailable(RetryableError):
-    """MongoDB did not answer in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One thing found: its documents, one per holder, the one to show first."""
-
-    documents: tuple[dict[str, Any], ...]
-
-    @property
-    def first(self) -> dict[str, Any]:
-        """The document to show."""
-        return self.documents[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Part of what a search found."""
-
-    rows: list[Row] = field(default_factory=list)
-    remaining: int = 0
-    """How many more there are behind this page, counted up to a bound."""
-    more: bool = False
-    """Whether there are even more than `remaining`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A level of the information model: its collection, the field that identifies across holders, and the order."""
-
-    collection: str
-    uid_field: str
-    order: tuple[tuple[str, int], ...]
-
-
-STUDIES = Level("studies", "study_uid", STUDY_ORDER)
-SERIES = Level("series", "series_uid", SERIES_ORDER)
-INSTANCES = Level("instances", "sop_instance_uid", INSTANCE_ORDER)
-
-
-class IndexReader(Protocol):
-    """The few kinds of reads that `StudyIndex` is made of; MongoDB and the fake implement them."""
-
-    async def find(
-        self,
-        collection: str,
-        where: Clause,
-        *,
-        order: Sequence[tuple[str, int]] = (),
-        limit: int = 0,
-        skip: int = 0,
-        projection: Mapping[str, int] | None = None,
-    ) -> list[dict[str, Any]]:
-        """Documents in order; limit 0 means no limit."""
-        ...
-
-
-class StudyIndex:
+class StudyIndex(IndexSearch):
     """The region's index as its readers see it."""
-
-    def __init__(self, reader: IndexReader) -> None:
-        self._reader = reader
 
     @classmethod
     def on(cls, database: AsyncDatabase[dict[str, Any]]) -> "StudyIndex":
@@ -134,116 +82,6 @@ class StudyIndex:
             known |= {document["_id"]: document for document in await self._reader.find("merges", where)}
         return resident_of(resident_id, list(known.values()))
 
-    async def search_studies(
-        self,
-        subject: Subject,
-        where: Clause | None = None,
-        *,
-        limit: int = 100,
-        offset: int = 0,
-        lookahead: int = LOOKAHEAD,
-    ) -> Page:
-        """Studies the subject may see, newest first, one row per Study Instance UID."""
-        return await self.search(STUDIES, subject, where or {}, limit=limit, offset=offset, lookahead=lookahead)
-
-    async def search(
-        self,
-        level: Level,
-        subject: Subject,
-        where: Clause,
-        *,
-        limit: int,
-        offset: int,
-        lookahead: int = LOOKAHEAD,
-    ) -> Page:
-        """One page of a level, merged over the holders the subject may see; headers are left out.
-
-        Of the holders of a row the one that matches comes first, then the subject's own hospital, then the fullest.
-        """
-        visible = _at_level(visible_studies(subject), level)
-        found, more = await self._walk(level, visible, where, min(offset, MAX_OFFSET) + limit + lookahead)
-        uids = found[offset : offset + limit]
-        rows = await self._rows(level, subject.hospital, visible, where, uids) if uids else []
-        return Page(rows, max(0, len(found) - offset - limit), more)
-
-    async def _walk(self, level: Level, visible: Clause, where: Clause, wanted: int) -> tuple[list[str], bool]:
-        """The UIDs of the first `wanted` rows in order, and whether there are more."""
-        listed = places(where) if level is STUDIES else {}
-        streams = split(visible, where, listed)
-        fields = {level.uid_field: 1, **{name: 1 for name, _ in level.order}}
-        limit = wanted + SLACK
-        while True:
-            parts = await asyncio.gather(
-                *(
-                    self._reader.find(level.collection, stream, order=level.order, limit=limit, projection=fields)
-                    for stream in streams
-                )
-            )
-            cut = any(len(part) == limit for part in parts)
-            documents = in_order(parts, level.order)[: limit if cut else None]
-            uids = list(dict.fromkeys(document[level.uid_field] for document in documents))
-            if not cut or len(uids) > wanted:
-                return uids[:wanted], len(uids) > wanted
-            limit *= 2
-
-    async def _rows(self, level: Level, prefer: str, visible: Clause, where: Clause, uids: Sequence[str]) -> list[Row]:
-        """The rows' documents at every holder that the asker may see and the search looks into."""
-        scope = [{level.uid_field: {"$in": list(uids)}}, *scope_of(where), *([LISTED] if level is STUDIES else [])]
-        found = [
-            document
-            for stream in split(visible, *scope)
-            for document in await self._reader.find(level.collection, stream, projection=NOT_IN_ROWS)
-        ]
-        if level is not STUDIES:
-            listed = await self._listed({document["study_key"] for document in found})
-            found = [document for document in found if document["study_key"] in listed]
-        rows: list[Row] = []
-        groups: dict[str, dict[str, dict[str, Any]]] = {uid: {} for uid in uids}
-        for document in found:
-            groups[document[level.uid_field]][document["_id"]] = document
-        several = [key for group in groups.values() if len(group) > 1 for key in group]
-        matching = await self._matching(level, several, where) if several else set()
-        for group in groups.values():
-            documents = sorted(
-                group.values(),
-                key=lambda d: (
-                    d["_id"] not in matching, d["holder"] != prefer, -d.get("instance_count", 0), d["holder"],
-                ),
-            )  # fmt: skip
-            if documents:
-                rows.append(Row(tuple(documents)))
-        return rows
-
-    async def _matching(self, level: Level, keys: Sequence[str], where: Clause) -> set[str]:
-        """Which of these documents match the search themselves, beside others of their row."""
-        clause = joined([{"_id": {"$in": list(keys)}}, *conjuncts(where)])
-        return {d["_id"] for d in await self._reader.find(level.collection, clause, projection={"_id": 1})}
-
-    async def _listed(self, study_keys: Iterable[str]) -> set[str]:
-        clause = {"_id": {"$in": sorted(study_keys)}, **LISTED}
-        return {d["_id"] for d in await self._reader.find("studies", clause, projection={"_id": 1})}
-
-    async def keys(self, level: Level, subject: Subject, where: Clause) -> list[str]:
-        """The `_id`s of studies or series that match, to search below them."""
-        visible = _at_level(visible_studies(subject), level)
-        return sorted({d["_id"] for d in await self._some(level, visible, where, {"_id": 1})})
-
-    async def study_keys(self, level: Level, subject: Subject, where: Clause) -> list[str]:
-        """The `_id`s of the studies that have something matching at a lower level."""
-        visible = _at_level(visible_studies(subject), level)
-        return sorted({d["study_key"] for d in await self._some(level, visible, where, {"study_key": 1})})
-
-    async def _some(
-        self, level: Level, visible: Clause, where: Clause, projection: Mapping[str, int]
-    ) -> list[dict[str, Any]]:
-        """Up to `MAX_KEYS` documents that match; of studies only listed ones."""
-        streams = split(visible, where, places(where) if level is STUDIES else {})
-        parts = [
-            await self._reader.find(level.collection, stream, limit=MAX_KEYS, projection=projection)
-            for stream in streams
-        ]
-        return [document for part in parts for document in part][:MAX_KEYS]
-
     async def documents(self, level: Level, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Studies or series by their `_id`s."""
         found = await self._reader.find(level.collection, {"_id": {"$in": sorted(keys)}})
@@ -260,12 +98,33 @@ class StudyIndex:
         found = await self._reader.find("instances", where, limit=1, projection=WITHOUT_HEADER)
         return ListedInstance.from_mongo(found[0]) if found else None
 
+    async def digests_of(self, holder: str, sop_instance_uids: Sequence[str]) -> dict[str, set[str]]:
+        """By SOP Instance UID, the SHA-256 digests under which a holder's listed studies have it in the centre."""
+        where = {"sop_instance_uid": {"$in": list(sop_instance_uids)}, "holder": holder, "location": {"$ne": None}}
+        fields = {"sop_instance_uid": 1, "digests": 1, "sha256": 1, "study_key": 1}
+        found = await self._reader.find("instances", where, projection=fields)
+        listed = await self._listed({document["study_key"] for document in found}) if found else set()
+        known: dict[str, set[str]] = {}
+        for document in found:
+            if document["study_key"] in listed:
+                digests = {*document.get("digests", ()), document.get("sha256") or ""} - {""}
+                known.setdefault(document["sop_instance_uid"], set()).update(digests)
+        return known
+
     async def instances_of(self, series_key: str) -> list[ListedInstance]:
         """The instances of a series in display order, without headers."""
         found = await self._reader.find(
             "instances", {"series_key": series_key}, order=INSTANCE_ORDER, projection=WITHOUT_HEADER
         )
         return [ListedInstance.from_mongo(document) for document in found]
+
+    async def encodings_of(self, study_key: str) -> list[dict[str, Any]]:
+        """Of each instance of a study: `series_key`, `transfer_syntax_uid`, `location.bucket`, `location.encoding`.
+
+        `location` is None where its bytes lie at the holder only.
+        """
+        fields = ("series_key", "transfer_syntax_uid", "location.bucket", "location.encoding")
+        return await self._reader.find("instances", {"study_key": study_key}, projection=dict.fromkeys(fields, 1))
 
     async def located(self, instance_keys: Sequence[str]) -> list[InstanceDocument]:
         """Those of the instances whose bytes lie in the centre now, without headers."""
@@ -302,46 +161,3 @@ class StudyIndex:
             if document.get("facts_from")
         }
         return {wanted[key]: header for key, header in (await self.headers(list(wanted))).items()}
-
-
-def _at_level(clause: Clause, level: Level) -> dict[str, Any]:
-    """The access clause, written for studies, for the documents of a level."""
-    if level is STUDIES:
-        return dict(clause)
-
-    def rewrite(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            if level is INSTANCES and isinstance(part.get("holder"), str):
-                return {"series_key": {"$gte": f"{part['holder']}/", "$lt": f"{part['holder']}0"}}  # "0" follows "/"
-            return {("study_key" if name == "_id" else name): rewrite(value) for name, value in part.items()}
-        return [rewrite(item) for item in part] if isinstance(part, list) else part
-
-    return dict(rewrite(clause))
-
-
-class MongoIndexReader:
-    """`IndexReader` on MongoDB."""
-
-    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
-        self._database = database.with_options(read_preference=ReadPreference.PRIMARY)
-
-    async def find(
-        self,
-        collection: str,
-        where: Clause,
-        *,
-        order: Sequence[tuple[str, int]] = (),
-        limit: int = 0,
-        skip: int = 0,
-        projection: Mapping[str, int] | None = None,
-    ) -> list[dict[str, Any]]:
-        """See `IndexReader.find`."""
-        cursor = self._database[collection].find(
-            dict(where), projection, skip=skip, limit=limit, max_time_ms=FIND_DEADLINE_MS
-        )
-        if order:
-            cursor = cursor.sort(list(order))
-        try:
-            return await cursor.to_list()
-        except PyMongoError as error:
-            raise IndexUnavailable(f"the index does not answer: {type(error).__name__}") from error

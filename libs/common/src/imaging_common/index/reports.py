@@ -5,7 +5,7 @@ A report is one document, as its newest version says it; every version lies in `
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, tzinfo
 from typing import Any, Literal
 
@@ -95,6 +95,12 @@ class ReportIndex:
     async def of_study(self, study_key: str) -> list[ReportDocument]:
         """The reports of a study, newest first."""
         found = await self._reader.find("reports", {"study_key": study_key}, order=NEWEST_FIRST, limit=200)
+        return [ReportDocument.model_validate(document) for document in found]
+
+    async def of_studies(self, study_keys: Sequence[str], *, limit: int = 1000) -> list[ReportDocument]:
+        """The reports of several studies, newest first."""
+        where = {"study_key": {"$in": list(study_keys)}}
+        found = await self._reader.find("reports", where, order=NEWEST_FIRST, limit=limit)
         return [ReportDocument.model_validate(document) for document in found]
 
     async def report(self, hospital: str, report_key: str) -> ReportDocument | None:

@@ -19,7 +19,6 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
-from pymongo.write_concern import WriteConcern
 
 from imaging_common.errors import ImagingError
 from imaging_common.events import EVENT_TYPES, Event
@@ -97,17 +96,15 @@ class OutboxRelay:
     """Publishes what the outbox holds: in order per stream, at least once; of all copies of a service one at a time.
 
     It can be killed at any point: an event is deleted only after Kafka acknowledged it, and what is published again
-    carries the same CloudEvents id. So a deletion need not be durable at once.
+    carries the same CloudEvents id.
     """
 
     def __init__(self, outbox: Outbox, publisher: EventPublisher) -> None:
         self._outbox = outbox
         self._publisher = publisher
         self._lease = RelayLease(outbox.streams)
-        self._relayed = outbox.events.with_options(write_concern=WriteConcern(w=1, j=False))
         self._task: asyncio.Task[None] | None = None
         self._blocked: dict[str, float] = {}
-        self._more = False
 
     async def start(self) -> None:
         """Begin to relay."""
@@ -129,7 +126,7 @@ class OutboxRelay:
                 if not indexed:
                     await self._outbox.events.create_index([("stream", ASCENDING), ("n", ASCENDING)], unique=True)
                     indexed = True
-                if not (await self._lease.take() and await self.relay_once() and self._more):
+                if not (await self._lease.take() and await self.relay_once()):
                     await self._sleep()
             except PyMongoError as error:
                 _log.warning("outbox-not-readable", error=type(error).__name__)
@@ -153,14 +150,15 @@ class OutboxRelay:
         events, name = self._outbox.events, self._outbox.events.full_name
         free: dict[str, Any] = {"stream": {"$nin": list(self._blocked)}} if self._blocked else {}
         found = await events.find(free).sort("$natural", 1).limit(READ_ONCE + 1).to_list()
-        self._more = len(found) > READ_ONCE
-        if not self._more:
+        if len(found) <= READ_ONCE:
             OUTBOX_PENDING.labels(collection=name).set(await self._outbox.pending() if self._blocked else len(found))
             return sorted(found, key=lambda document: document["n"])
         OUTBOX_PENDING.labels(collection=name).set(await self._outbox.pending())
         found = await events.find(free, {"stream": 1}).sort("$natural", 1).limit(BATCH).to_list()
         streams = list({document["stream"] for document in found})
-        return await events.find({"stream": {"$in": streams}}).sort([("stream", 1), ("n", 1)]).limit(4 * BATCH).to_list()
+        return (
+            await events.find({"stream": {"$in": streams}}).sort([("stream", 1), ("n", 1)]).limit(4 * BATCH).to_list()
+        )
 
     async def _relay_stream(self, gate: asyncio.Semaphore, queue: Sequence[dict[str, Any]]) -> int:
         at_once = CONCURRENCY if queue[0].get("look") else 1
@@ -180,7 +178,7 @@ class OutboxRelay:
                     self._block(queue[0], failures[0])
                     break
             if done:
-                await self._relayed.delete_many({"_id": {"$in": done}})
+                await self._outbox.events.delete_many({"_id": {"$in": done}})
         return len(done)
 
     def _block(self, document: dict[str, Any], error: BaseException) -> None:

@@ -1,13 +1,14 @@
 """`python -m imaging_common.messaging.replay TOPIC [--limit N]`: sends a dead letter topic back to its source topic.
 
 Reads up to the end that the topic had at the start, commits what was replayed (group
-`replay-<topic>`), prints how many.
+`replay-<topic>`), prints how many. The operators' pages use it, too: `replay` for all, `replay_some` for chosen ones.
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -28,8 +29,27 @@ class ReplaySettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="REPLAY_")
 
 
-async def replay(settings: ServiceSettings, topic: str, limit: int | None = None) -> int:
+def replay_group(topic: str) -> str:
+    """The consumer group whose offsets say how much of a dead letter topic was replayed."""
+    return f"replay-{topic}"
+
+
+async def replay(
+    settings: ServiceSettings,
+    topic: str,
+    limit: int | None = None,
+    *,
+    skip: Collection[tuple[int, int]] = (),
+    told: Callable[[int], None] = lambda _: None,
+) -> int:
     """Return how many records of dead letter `topic` were sent back to its source topic.
+
+    Parameters
+    ----------
+    skip
+        (partition, offset) of records that were sent back before, one by one.
+    told
+        Called with the number so far after each.
 
     Raises
     ------
@@ -42,7 +62,7 @@ async def replay(settings: ServiceSettings, topic: str, limit: int | None = None
     publisher = KafkaPublisher("replay", settings)
     consumer = AIOKafkaConsumer(
         **client_options(settings, "replay"),
-        group_id=f"replay-{topic}",
+        group_id=replay_group(topic),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
@@ -52,7 +72,58 @@ async def replay(settings: ServiceSettings, topic: str, limit: int | None = None
             partitions = await _partitions(consumer, topic)
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        return await _send_back(consumer, publisher, source, ends, limit)
+        return await _send_back(consumer, publisher, source, ends, limit, frozenset(skip), told)
+    finally:
+        await consumer.stop()
+        await publisher.stop()
+
+
+async def replay_some(
+    settings: ServiceSettings,
+    topic: str,
+    places: Collection[tuple[int, int]],
+    *,
+    told: Callable[[tuple[int, int]], Awaitable[object]] | None = None,
+) -> int:
+    """Send back these records (partition, offset) and no others; the group's offsets stay as they are.
+
+    Parameters
+    ----------
+    told
+        Awaited with each that is durable in the source topic.
+
+    Raises
+    ------
+    ValueError
+        `topic` is not a dead letter topic.
+    PublishFailed, KafkaError
+        Kafka does not take a record; those before it are replayed.
+    """
+    source = source_topic(topic)
+    publisher = KafkaPublisher("replay", settings)
+    consumer = AIOKafkaConsumer(
+        **client_options(settings, "replay"), group_id=None, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    count = 0
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await consumer.start()
+            partitions = await _partitions(consumer, topic)
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        for partition in partitions:
+            held = range(begins[partition], ends[partition])
+            for offset in sorted(o for number, o in places if number == partition.partition and o in held):
+                consumer.assign([partition])
+                consumer.seek(partition, offset)
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    record = await consumer.getone(partition)
+                if record.offset != offset:
+                    continue
+                await _send(publisher, source, record)
+                if told is not None:
+                    await told((partition.partition, offset))
+                count += 1
+        return count
     finally:
         await consumer.stop()
         await publisher.stop()
@@ -72,6 +143,8 @@ async def _send_back(
     source: str,
     ends: dict[TopicPartition, int],
     limit: int | None,
+    skip: frozenset[tuple[int, int]],
+    told: Callable[[int], None],
 ) -> int:
     count = 0
     for partition, end in ends.items():
@@ -80,11 +153,17 @@ async def _send_back(
         while await consumer.position(partition) < end and (limit is None or count < limit):
             async with asyncio.timeout(DEADLINE_SECONDS):
                 record = await consumer.getone(partition)
-            headers = [(name, value or b"") for name, value in record.headers if not name.startswith("dlq_")]
-            await publisher.send(source, record.value, record.key, headers)
+            if (partition.partition, record.offset) not in skip:
+                await _send(publisher, source, record)
+                count += 1
             await consumer.commit({partition: record.offset + 1})
-            count += 1
+            told(count)
     return count
+
+
+async def _send(publisher: KafkaPublisher, source: str, record: Any) -> None:
+    headers = [(name, value or b"") for name, value in record.headers if not name.startswith("dlq_")]
+    await publisher.send(source, record.value, record.key, headers)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

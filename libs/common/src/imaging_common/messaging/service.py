@@ -28,6 +28,7 @@ from imaging_common.settings import ServiceSettings
 _log = structlog.get_logger(__name__)
 START_SECONDS = 120.0
 START_ATTEMPT_SECONDS = 40.0
+LAG_SECONDS = 2.0
 
 
 class Messaging:
@@ -124,6 +125,19 @@ class Messaging:
         exhausted = self._settlement.limit.exhausted()
         if exhausted:
             raise NotReady(f"dead letter limit reached: {', '.join(sorted(exhausted))}")
+
+    async def lag(self) -> int | None:
+        """Records of the topics read with a group that were not read yet; None: not known (now)."""
+        consumer = getattr(self._subscriber, "consumer", None)
+        if not self._started or consumer is None:
+            return None
+        try:
+            async with asyncio.timeout(LAG_SECONDS):
+                marks = [(consumer.highwater(p), await consumer.position(p)) for p in consumer.assignment()]
+        except (KafkaError, TimeoutError):
+            return None
+        lag: int = sum(max(0, high - position) for high, position in marks if high is not None)
+        return lag
 
     async def _try_start(self) -> bool:
         try:

@@ -1,6 +1,8 @@
 """`ConsultStore` and `HospitalBook` in memory, for unit tests."""
 
-from consult.model import Consult, State
+from collections.abc import Sequence
+
+from consult.model import Consult, State, Study
 from consult.ports import Outgoing
 from imaging_common.events import Event
 
@@ -59,6 +61,17 @@ class FakeConsultStore:
             and state in (None, consult.state)
         ]
         return sorted(found, key=lambda consult: consult.number, reverse=True)[offset : offset + limit]
+
+    async def with_reports(self, studies: Sequence[Study], consult_id: str | None, limit: int) -> list[Consult]:
+        """See `ConsultStore.with_reports`."""
+        found = [
+            consult
+            for consult in self.consults.values()
+            if consult.report is not None
+            and consult.report.issued_at is not None
+            and (consult.id == consult_id or set(consult.studies) & set(studies))
+        ]
+        return sorted(found, key=lambda consult: consult.number, reverse=True)[:limit]
 
 
 class FakeHospitalBook:

@@ -1,5 +1,6 @@
 """`ConsultStore` on MongoDB: collections `consults`, `report_versions`, `numbers`, `requests`, outbox `events`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from consult.model import Consult, State
+from consult.model import Consult, State, Study
 from consult.ports import Outgoing
 from imaging_common.messaging.outbox import Outbox
 
@@ -30,6 +31,7 @@ class MongoConsultStore:
             await consults.create_index([(side, 1), ("number", -1)])
             await consults.create_index([(side, 1), ("state", 1), ("number", -1)])
         await consults.create_index([("number", 1)], unique=True)
+        await consults.create_index([("studies.study_uid", 1)])
         await self._db["requests"].create_index([("at", 1)], expireAfterSeconds=REQUESTS_KEPT_SECONDS)
 
     async def check(self) -> None:
@@ -106,6 +108,19 @@ class MongoConsultStore:
         criteria = {name: value for name, value in wanted.items() if value is not None}
         cursor = self._db["consults"].find(criteria).sort("number", -1).skip(offset).limit(limit)
         return [_consult(document) async for document in cursor]
+
+    async def with_reports(self, studies: Sequence[Study], consult_id: str | None, limit: int) -> list[Consult]:
+        """See `ConsultStore.with_reports`."""
+        wanted = set(studies)
+        ways: list[Document] = [{"_id": consult_id}] if consult_id else []
+        if wanted:
+            ways.append({"studies.study_uid": {"$in": sorted({study.study_uid for study in wanted})}})
+        if not ways:
+            return []
+        criteria = {"$or": ways, "report.issued_at": {"$ne": None}}
+        cursor = self._db["consults"].find(criteria).sort("number", -1).limit(limit)
+        found = [_consult(document) async for document in cursor]
+        return [consult for consult in found if consult.id == consult_id or wanted & set(consult.studies)]
 
     async def _freeze_report(self, consult: Consult, session: AsyncClientSession) -> None:
         """Keep an issued version once, and never write it again."""

@@ -1,5 +1,6 @@
 """Apply for a consult, and take it from state to state: each step one change with its events and audit records."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from consult.model import (
     ReportText,
     State,
     Step,
+    Study,
     has_role,
     may_apply,
     may_see,
@@ -24,6 +26,9 @@ from consult.usecases.outgoing import AUDIT_ACTIONS, outgoing
 from imaging_common.audit import Action as AuditAction
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import Claims
+
+MAX_REPORTS = 200
+EHR_ROLE = "ehr"
 
 
 class Consults:
@@ -70,8 +75,12 @@ class Consults:
     async def box(
         self, claims: Claims, *, box: str, state: State | None, limit: int, offset: int
     ) -> tuple[list[Consult], bool]:
-        """The cases a person's hospital sent or received, the newest first, without reports; and if there are more."""
-        if not claims.hospital or ("doctor" if box == "sent" else "expert") not in claims.roles:
+        """The cases a person's hospital sent or received, the newest first, without reports; and if there are more.
+
+        Doctors see what was sent, experts what was received, coordinators both.
+        """
+        allowed = {"doctor" if box == "sent" else "expert", "coordinator"}
+        if not claims.hospital or not claims.roles & allowed:
             return [], False
         sent, received = (claims.hospital, None) if box == "sent" else (None, claims.hospital)
         found = await self._store.find(
@@ -82,6 +91,19 @@ class Consults:
             action="search", outcome="success", user=claims.user, hospital=claims.hospital, count=len(page)
         )
         return [consult.model_copy(update={"report": None}) for consult in page], more
+
+    async def reports(self, claims: Claims, studies: Sequence[Study], consult_id: str | None) -> list[Consult]:
+        """Cases with an issued report on these studies, as far as somebody may read it: the case's parties, and the EHR
+        that keeps the residents' records."""
+        if consult_id is not None and not CONSULT_ID.fullmatch(consult_id):
+            return []
+        found = await self._store.with_reports(studies, consult_id, MAX_REPORTS)
+        readable = [case for case in found if EHR_ROLE in claims.roles or may_see(case, claims)]
+        await self._audit.record(
+            action="search", outcome="success", reason="consult-reports", user=claims.user, hospital=claims.hospital,
+            roles=claims.roles, count=len(readable),
+        )  # fmt: skip
+        return readable
 
     async def act(self, claims: Claims, consult_id: str, action: Action, version: int, reason: str = "") -> Consult:
         """Accept, reject, withdraw or acknowledge."""

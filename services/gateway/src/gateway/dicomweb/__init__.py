@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter, Request
 
     from gateway.retrievals.retriever import Retriever
+    from gateway.usecases.store_annotations import StoreAnnotations
     from imaging_common.access import Subject
     from imaging_common.audit import AuditTrail
     from imaging_common.index.read import StudyIndex
@@ -24,15 +25,16 @@ def build_dicomweb_router(
     audit: "AuditTrail",
     retriever: "Retriever | None" = None,
     publisher: "EventPublisher | None" = None,
+    annotations: "StoreAnnotations | None" = None,
 ) -> "APIRouter":
     """The resources to be mounted below `/dicomweb`; `subject_of` raises 401 when nobody is signed in.
 
     `retriever` brings what lies at its hospital only, `publisher` takes word of what is in use; without them only what
-    lies in the centre is served.
+    lies in the centre is served. `annotations` stores what readers save; without it nothing is.
     """
     from gateway.dicomweb.router import build_router
 
-    return build_router(index, store, subject_of, audit, retriever, publisher)
+    return build_router(index, store, subject_of, audit, retriever, publisher, annotations)
 
 
 __all__ = ["build_dicomweb_router"]

@@ -1,6 +1,7 @@
 """Opens studies for somebody: the access rule, asked per (study, holder), and its audit record before any byte.
 
-One record per (user, study, holder, minute) and kind: a series of 600 frame requests is one act of viewing.
+One record per (session, study, holder, right) and kind: a series of 600 frame requests is one act of viewing. Who has
+no session (a program with a bearer token) has one record an hour.
 """
 
 import asyncio
@@ -85,7 +86,14 @@ class StudyDoor:
             raise HTTPException(404, NOT_FOUND)
         for document, decision in allowed:
             await self._record(
-                subject, study_uid, action=action, outcome="success", holder=document.holder, reason=decision.reason
+                subject,
+                study_uid,
+                action=action,
+                outcome="success",
+                holder=document.holder,
+                reason=decision.reason,
+                resident_id=document.resident_id,
+                grant_id=decision.grant_id or None,
             )
         found = [document for document, _ in allowed]
         found.sort(key=lambda d: (d.holder != subject.hospital, -d.instance_count, d.holder))
@@ -120,10 +128,12 @@ class StudyDoor:
         outcome: Outcome,
         holder: str | None,
         reason: str,
+        resident_id: str | None = None,
+        grant_id: str | None = None,
     ) -> None:
-        """Record once per minute; requests that come while the record is on its way wait for it too."""
-        minute = int(time.time() // 60)
-        name = "|".join((subject.user, study_uid, holder or "", action, outcome, reason, str(minute)))
+        """Record once per session; requests that come while the record is on its way wait for it too."""
+        session = subject.session or f"hour-{int(time.time() // 3600)}"
+        name = "|".join((subject.user, session, study_uid, holder or "", action, outcome, reason, grant_id or ""))
         task = self._recorded.get(name)
         if task is None:
             audit_id = hashlib.sha256(name.encode()).hexdigest()[:32]
@@ -137,6 +147,11 @@ class StudyDoor:
                     study_uid=study_uid,
                     holder=holder,
                     reason=reason,
+                    roles=subject.roles,
+                    session=subject.session,
+                    resident_id=resident_id,
+                    grant_id=grant_id,
+                    purpose=subject.purpose,
                 )
             )
             self._recorded[name] = task

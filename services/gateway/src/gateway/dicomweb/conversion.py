@@ -13,7 +13,7 @@ from gateway.dicomweb.files import read_file
 from gateway.dicomweb.frames import FrameReader
 from gateway.dicomweb.locations import Locations
 from gateway.dicomweb.negotiation import EXPLICIT_BE, NATIVE, OCTETS, FrameForm
-from imaging_common.index.model import InstanceDocument
+from imaging_common.index.model import InstanceDocument, ListedInstance
 from imaging_common.index.read import StudyIndex
 from imaging_common.objects.rebuild import decode_frame
 from imaging_common.objects.store import ObjectStore
@@ -38,7 +38,7 @@ class FrameSource:
         self._frames = frames
         self._decoder = decoder
 
-    async def header(self, instance: InstanceDocument) -> dict[str, Any]:
+    async def header(self, instance: ListedInstance) -> dict[str, Any]:
         """The stored header."""
         found = await self._index.headers([instance.id])
         return dict(orjson.loads(found[instance.id])) if instance.id in found else {}

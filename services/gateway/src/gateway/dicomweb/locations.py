@@ -88,14 +88,24 @@ class Locations:
         Problem
             503 or 410: its holder cannot give it.
         """
+        try:
+            return await self.brought(listed, whole=whole, priority=priority)
+        except HolderAway as error:
+            raise refused(error.away) from error
+
+    async def brought(self, listed: ListedInstance, *, whole: bool = False, priority: int = 0) -> InstanceDocument:
+        """As `here`.
+
+        Raises
+        ------
+        HolderAway
+            Its holder cannot give it.
+        """
         if isinstance(listed, InstanceDocument):
             return listed
         if self._retriever is None:
-            raise refused(Away(listed.holder, "not-given"))
-        try:
-            found = await self._retriever.bring(listed, whole=whole, priority=priority)
-        except HolderAway as error:
-            raise refused(error.away) from error
+            raise HolderAway(Away(listed.holder, "not-given"))
+        found = await self._retriever.bring(listed, whole=whole, priority=priority)
         self.landed(found)
         return found
 

@@ -23,6 +23,11 @@ def refused(away: Away) -> Problem:
     return Problem(status, detail, headers=headers, holder=away.holder, reason=away.reason, since=since)
 
 
+def standing_in(away: Away, other: str) -> str:
+    """The value of `Warning` when the pixels of another holder's equal copy are given."""
+    return f'{away.warning}, 299 imaging-cloud "the pixels come from {other}, whose copy has the same pixels"'
+
+
 def warnings(aways: Iterable[Away]) -> str:
     """The value of one `Warning` header about several holders."""
     return ", ".join(dict.fromkeys(away.warning for away in aways))

@@ -10,7 +10,7 @@ import orjson
 
 from gateway.dicomweb import pixels
 from gateway.dicomweb.conversion import FrameSource
-from imaging_common.index.model import InstanceDocument
+from imaging_common.index.model import InstanceDocument, ListedInstance
 
 KEPT_BYTES = 32 * 1024 * 1024
 KEPT_SIZE = 64 * 1024
@@ -74,20 +74,28 @@ class Renderer:
         self._bytes = 0
         self._slots = asyncio.Semaphore(SLOTS)
 
-    async def picture(self, instance: InstanceDocument, frame: int, look: Look) -> bytes:
+    async def picture(
+        self, instance: InstanceDocument, frame: int, look: Look, shown_as: ListedInstance | None = None
+    ) -> bytes:
         """One frame (from 1) as a picture.
+
+        Parameters
+        ----------
+        shown_as
+            Whose header says how it is shown: that of the instance which `instance`'s pixels stand in for.
 
         Raises
         ------
         CannotDecode
             It has no pixels, or none that can be decoded.
         """
-        name = (instance.id, instance.sha256, frame, look)
+        shown_as = shown_as or instance
+        name = (f"{shown_as.id} {instance.id}", instance.sha256, frame, look)
         if (kept := self._kept.get(name)) is not None:
             self._kept.move_to_end(name)
             return kept
         async with self._slots:
-            made = await self._render(instance, frame, look)
+            made = await self._render(instance, frame, look, shown_as)
         if len(made) <= KEPT_SIZE and name not in self._kept:
             self._kept[name] = made
             self._bytes += len(made)
@@ -95,10 +103,12 @@ class Renderer:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
         return made
 
-    async def _render(self, instance: InstanceDocument, frame: int, look: Look) -> bytes:
-        header = await self._frames.header(instance)
+    async def _render(self, instance: InstanceDocument, frame: int, look: Look, shown_as: ListedInstance) -> bytes:
+        header = await self._frames.header(shown_as)
         array = await self._frames.array(instance, frame, header)
         if any("BulkDataURI" in _deep(header.get(tag)) for tag in LOOKUP_TAGS):
+            if shown_as.id != instance.id:
+                raise pixels.CannotDecode("its lookup tables lie where it cannot be had now")
             shown = await self._frames.dataset(instance)
         else:
             shown = pixels.header_dataset(header)

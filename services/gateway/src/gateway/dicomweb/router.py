@@ -8,8 +8,10 @@ from fastapi import APIRouter, Request
 from gateway.dicomweb.api.frames import build_frames
 from gateway.dicomweb.api.qido import build_qido
 from gateway.dicomweb.api.retrieve import build_retrieve
+from gateway.dicomweb.api.store import build_store
 from gateway.dicomweb.services import Services
 from gateway.retrievals.retriever import Retriever
+from gateway.usecases.store_annotations import StoreAnnotations
 from imaging_common.access import Subject
 from imaging_common.audit import AuditTrail
 from imaging_common.index.read import StudyIndex
@@ -24,6 +26,7 @@ def build_router(
     audit: AuditTrail,
     retriever: Retriever | None = None,
     publisher: EventPublisher | None = None,
+    annotations: StoreAnnotations | None = None,
 ) -> APIRouter:
     """The resources below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
     services = Services.build(index, store, subject_of, audit, retriever, publisher)
@@ -36,6 +39,8 @@ def build_router(
             await services.decoder.stop()
 
     router = APIRouter(lifespan=lifespan)
-    for part in (build_frames(services), build_retrieve(services), build_qido(services)):
+    for part in (build_frames(services), build_qido(services), build_retrieve(services)):
         router.include_router(part)
+    if annotations is not None:
+        router.include_router(build_store(services, annotations))
     return router

@@ -12,6 +12,7 @@ from gateway.dicomweb.frames import FrameReader
 from gateway.dicomweb.locations import Locations
 from gateway.dicomweb.metadata import MetadataSource
 from gateway.dicomweb.rendered import Renderer
+from gateway.dicomweb.standins import StandIns
 from gateway.dicomweb.use import StudyUse
 from gateway.retrievals.retriever import Retriever
 from imaging_common.access import Subject
@@ -32,6 +33,7 @@ class Services:
     subject_of: SubjectOf
     door: StudyDoor
     locations: Locations
+    stand_ins: StandIns
     frames: FrameSource
     decoder: Decoder
     metadata: MetadataSource
@@ -58,6 +60,7 @@ class Services:
             subject_of=subject_of,
             door=StudyDoor(index, audit),
             locations=locations,
+            stand_ins=StandIns(index, locations),
             frames=frames,
             decoder=decoder,
             metadata=MetadataSource(index),

@@ -15,10 +15,13 @@ from gateway.dicomweb.multipart import Multipart
 from gateway.dicomweb.negotiation import OCTETS, FrameForm, choose, choose_frame_form
 from gateway.dicomweb.rendered import BadLook, Look, parse_look
 from gateway.dicomweb.services import Services
+from gateway.dicomweb.standins import Shown
+from imaging_common.http import Access, access
 from imaging_common.index.model import InstanceDocument, ListedInstance
 
 AT_ONCE_BYTES = 16 * 1024 * 1024
 MAX_FRAME_LIST = 10_000
+PIXEL_DATA = "7FE00010"
 PICTURES = ("image/jpeg", "image/png")
 
 
@@ -30,28 +33,34 @@ def parse_frame_list(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def named(request: Request) -> bool:
+    """Whether the asker named the holder."""
+    return "holder" in request.path_params
+
+
 def build_frames(services: Services) -> APIRouter:
     """Frames, bulk data, rendered, thumbnail."""
     router = APIRouter()
 
     frame = services.frames.frame
 
-    async def unaligned(instance: InstanceDocument, numbers: list[int], form: FrameForm) -> Response:
+    async def unaligned(shown: Shown, numbers: list[int], form: FrameForm) -> Response:
         """Frames that have no bytes of their own in the file."""
+        instance = shown.instance
         if form.media_type != OCTETS:
             raise HTTPException(406, "These frames are only given as application/octet-stream.")
         parts = [(form.part_type, data) async for data in services.frames.unaligned(instance, numbers)]
-        return answer(parts, form, instance.location.bucket)
+        return answer(parts, form, instance.location.bucket, shown)
 
-    def answer(parts: list[tuple[str, bytes]], form: FrameForm, bucket: str) -> Response:
-        headers = {STORED_IN: bucket, "Cache-Control": "private, no-store"}
+    def answer(parts: list[tuple[str, bytes]], form: FrameForm, bucket: str, shown: Shown) -> Response:
+        headers = {STORED_IN: bucket, "Cache-Control": "private, no-store", **shown.headers}
         if not form.multipart:
             return Response(parts[0][1], headers={**headers, "Content-Type": form.part_type})
         return Multipart(form.media_type).whole(parts, headers)
 
-    async def stream(instance: InstanceDocument, numbers: list[int], form: FrameForm) -> Response:
+    async def stream(shown: Shown, numbers: list[int], form: FrameForm) -> Response:
         """Many frames, one in memory at a time (and one read ahead)."""
-        multipart = Multipart(form.media_type)
+        instance, multipart = shown.instance, Multipart(form.media_type)
         first, bucket = await frame(instance, numbers[0], form)
 
         async def body() -> AsyncIterator[bytes]:
@@ -62,14 +71,14 @@ def build_frames(services: Services) -> APIRouter:
                 yield multipart.head(form.part_type) + data + b"\r\n"
             yield multipart.end
 
-        return multipart.stream(body(), {STORED_IN: bucket, "Cache-Control": "private, no-store"})
+        return multipart.stream(body(), {STORED_IN: bucket, "Cache-Control": "private, no-store", **shown.headers})
 
-    async def picture(request: Request, instance: InstanceDocument, number: int, look: Look) -> Response:
+    async def picture(shown: Shown, number: int, look: Look) -> Response:
         try:
-            body = await services.renderer.picture(instance, number, look)
+            body = await services.renderer.picture(shown.instance, number, look, shown.listed)
         except (pixels.CannotDecode, IndexError) as error:
             raise HTTPException(404 if isinstance(error, IndexError) else 406, "There is no such picture.") from error
-        headers = {"Cache-Control": "private, no-store"}
+        headers = {"Cache-Control": "private, no-store", **shown.headers}
         return Response(body, media_type=look.media_type, headers=headers)
 
     def wanted_look(request: Request, *, thumbnail: bool = False) -> Look:
@@ -85,7 +94,7 @@ def build_frames(services: Services) -> APIRouter:
             look = Look(look.media_type, look.window, (size, size, None), min(look.quality, 80))
         return look
 
-    async def middle(request: Request, study: str, series: str | None, *, bring: bool = False) -> InstanceDocument:
+    async def middle(request: Request, study: str, series: str | None, *, bring: bool = False) -> Shown:
         """The instance that stands for a series or study: the middle one with frames, of those that are here.
 
         A list full of thumbnails must not bring every listed study, so what is not here is 404 unless `bring`.
@@ -97,33 +106,37 @@ def build_frames(services: Services) -> APIRouter:
                 found = list((await services.locations.series(one.id, fresh=one.online_count > 0)).by_uid.values())
                 shown = [i for i in found if isinstance(i, InstanceDocument) and i.pixel_sha256]
                 if shown:
-                    return shown[len(shown) // 2]
+                    return Shown(shown[len(shown) // 2], shown[len(shown) // 2])
                 absent += [i for i in found if not isinstance(i, InstanceDocument)]
         if bring and absent:
-            return await services.locations.here(absent[len(absent) // 2], whole=True, priority=opened.priority)
+            return await services.stand_ins.here(opened, absent[len(absent) // 2], named=named(request))
         raise HTTPException(404, NOT_FOUND)
 
-    async def instance_of(request: Request, study: str, series: str, instance: str) -> InstanceDocument:
-        """The instance, brought from its hospital if need be; the rest of its study comes after it."""
+    async def instance_of(request: Request, study: str, series: str, instance: str, *, own: bool = False) -> Shown:
+        """The instance, brought from its hospital if need be; the rest of its study comes after it.
+
+        `own`: more than pixels is wanted of it, so no other holder's copy may stand in.
+        """
         opened = await services.open(request, study, fresh=False)
         listed = await services.locations.instance(opened.keys, series, instance)
-        return await services.locations.here(listed, whole=True, priority=opened.priority)
+        return await services.stand_ins.here(opened, listed, named=own or named(request))
 
-    async def thumbnail_of(request: Request, study: str, series: str, instance: str) -> InstanceDocument:
+    async def thumbnail_of(request: Request, study: str, series: str, instance: str) -> Shown:
         """The instance, if it is here."""
         opened = await services.open(request, study, fresh=False, used=False)
         listed = await services.locations.instance(opened.keys, series, instance)
         if not isinstance(listed, InstanceDocument):
             raise HTTPException(404, NOT_FOUND)
-        return listed
+        return Shown(listed, listed)
 
     for root in ("", "/hospitals/{holder}"):
         below = f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}"
 
-        @router.get(f"{below}/frames/{{frames}}")
+        @router.get(f"{below}/frames/{{frames}}", openapi_extra=access(Access.STUDY))
         async def retrieve_frames(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
             numbers = parse_frame_list(frames)
-            found = await instance_of(request, study, series, instance)
+            shown = await instance_of(request, study, series, instance)
+            found = shown.instance
             if found.pixel_sha256 is None:
                 raise HTTPException(404, NOT_FOUND)
             form = choose_frame_form(accepted(request), stored_syntax(found), frames=len(numbers))
@@ -131,60 +144,64 @@ def build_frames(services: Services) -> APIRouter:
                 raise HTTPException(406, "These frames cannot be given in a form that is accepted.")
             try:
                 if not found.location.frames:
-                    return await unaligned(found, numbers, form)
+                    return await unaligned(shown, numbers, form)
                 if max(numbers) > len(found.location.frames):
                     raise HTTPException(404, NOT_FOUND)
                 largest = found.location.native_frame_length or 0
                 sizes = [max(largest, sum(size for _, size in found.location.frames[n - 1])) for n in numbers]
                 if len(numbers) > 1 and sum(sizes) > AT_ONCE_BYTES:
-                    return await stream(found, numbers, form)
+                    return await stream(shown, numbers, form)
                 made = [await frame(found, number, form) for number in numbers]
             except IndexError as error:
                 raise HTTPException(404, NOT_FOUND) from error
             except pixels.CannotDecode as error:
                 raise HTTPException(406, "These frames can only be given as they are stored.") from error
-            return answer([(form.part_type, data) for data, _ in made], form, made[0][1])
+            return answer([(form.part_type, data) for data, _ in made], form, made[0][1], shown)
 
-        @router.get(f"{below}/rendered")
+        @router.get(f"{below}/rendered", openapi_extra=access(Access.STUDY))
         async def rendered(request: Request, study: str, series: str, instance: str) -> Response:
             look = wanted_look(request)
-            return await picture(request, await instance_of(request, study, series, instance), 1, look)
+            return await picture(await instance_of(request, study, series, instance), 1, look)
 
-        @router.get(f"{below}/frames/{{frames}}/rendered")
+        @router.get(f"{below}/frames/{{frames}}/rendered", openapi_extra=access(Access.STUDY))
         async def rendered_frame(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
             look, numbers = wanted_look(request), parse_frame_list(frames)
             found = await instance_of(request, study, series, instance)
-            return await picture(request, found, numbers[0], look)
+            return await picture(found, numbers[0], look)
 
-        @router.get(f"{below}/thumbnail")
+        @router.get(f"{below}/thumbnail", openapi_extra=access(Access.STUDY))
         async def thumbnail(request: Request, study: str, series: str, instance: str) -> Response:
             look = wanted_look(request, thumbnail=True)
-            return await picture(request, await thumbnail_of(request, study, series, instance), 1, look)
+            return await picture(await thumbnail_of(request, study, series, instance), 1, look)
 
-        @router.get(f"{below}/frames/{{frames}}/thumbnail")
+        @router.get(f"{below}/frames/{{frames}}/thumbnail", openapi_extra=access(Access.STUDY))
         async def frame_thumbnail(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
             look, numbers = wanted_look(request, thumbnail=True), parse_frame_list(frames)
             found = await thumbnail_of(request, study, series, instance)
-            return await picture(request, found, numbers[0], look)
+            return await picture(found, numbers[0], look)
 
-        @router.get(f"{root}/studies/{{study}}/series/{{series}}/thumbnail")
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}/thumbnail", openapi_extra=access(Access.STUDY))
         async def series_thumbnail(request: Request, study: str, series: str) -> Response:
             look = wanted_look(request, thumbnail=True)
-            return await picture(request, await middle(request, study, series), 1, look)
+            return await picture(await middle(request, study, series), 1, look)
 
-        @router.get(f"{root}/studies/{{study}}/thumbnail")
+        @router.get(f"{root}/studies/{{study}}/thumbnail", openapi_extra=access(Access.STUDY))
         async def study_thumbnail(request: Request, study: str) -> Response:
             look = wanted_look(request, thumbnail=True)
-            return await picture(request, await middle(request, study, None), 1, look)
+            return await picture(await middle(request, study, None), 1, look)
 
-        @router.get(f"{root}/studies/{{study}}/series/{{series}}/rendered")
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}/rendered", openapi_extra=access(Access.STUDY))
         async def series_rendered(request: Request, study: str, series: str) -> Response:
             look = wanted_look(request)
-            return await picture(request, await middle(request, study, series, bring=True), 1, look)
+            return await picture(await middle(request, study, series, bring=True), 1, look)
 
-        @router.get(f"{root}/studies/{{study}}/series/{{series}}/bulkdata/{{instance}}/{{tag:path}}")
+        @router.get(
+            f"{root}/studies/{{study}}/series/{{series}}/bulkdata/{{instance}}/{{tag:path}}",
+            openapi_extra=access(Access.STUDY),
+        )
         async def bulkdata(request: Request, study: str, series: str, instance: str, tag: str) -> Response:
-            found = await instance_of(request, study, series, instance)
+            shown = await instance_of(request, study, series, instance, own=tag.upper() != PIXEL_DATA)
+            found = shown.instance
             chosen = choose(accepted(request), (OCTETS,))
             if chosen is None:
                 raise HTTPException(406, f"Bulk data is {OCTETS}.")
@@ -194,7 +211,7 @@ def build_frames(services: Services) -> APIRouter:
                 raise HTTPException(406, "This value is too large to be given as one.") from error
             if value is None:
                 raise HTTPException(404, NOT_FOUND)
-            headers = {STORED_IN: found.location.bucket}
+            headers = {STORED_IN: found.location.bucket, **shown.headers}
             if chosen.multipart:
                 return Multipart(OCTETS).whole([(OCTETS, value)], headers)
             return Response(value, media_type=OCTETS, headers=headers)

@@ -1,5 +1,6 @@
 """QIDO-RS (PS3.18 §10.6): searches for studies, series and instances."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +16,13 @@ from gateway.dicomweb.qido import BadQuery, Query, parse_query, rows_to_json
 from gateway.dicomweb.services import Services, root_of
 from gateway.retrievals.model import Away
 from imaging_common.access import Subject
+from imaging_common.http import Access, access
 from imaging_common.ids import is_uid
 from imaging_common.index.read import INSTANCES, SERIES, STUDIES, Level, Page, Row
 
 JSON_TYPES = (DICOM_JSON, "application/json")
+BEHIND = 1
+"""So many rows behind the page are looked for: whether there are more is told, nobody counts them."""
 
 
 def build_qido(services: Services) -> APIRouter:
@@ -44,11 +48,13 @@ def build_qido(services: Services) -> APIRouter:
         if holder := request.path_params.get("holder"):
             scope["holder"] = holder
         page = await _page(services, subject, level, query, scope)
+        answering = _answer(services, page.rows, level, query, root_of(request))
         if study is None:
-            await services.door.searched(subject, len(page.rows))
-        rows, aways = await _answer(services, page.rows, level, query, root_of(request))
-        if study is None:
+            recorded = services.door.searched(subject, len(page.rows))
+            _, (rows, aways) = await asyncio.gather(recorded, answering)  # nothing is sent before both are done
             aways = [*aways, *_unheard(services, subject, page.rows)]
+        else:
+            rows, aways = await answering
         told = [warnings(aways)] if aways else []
         if page.remaining:
             count = f"more than {page.remaining}" if page.more else page.remaining
@@ -61,27 +67,27 @@ def build_qido(services: Services) -> APIRouter:
 
     for root in ("", "/hospitals/{holder}"):
 
-        @router.get(f"{root}/studies")
+        @router.get(f"{root}/studies", openapi_extra=access(Access.STUDY))
         async def search_studies(request: Request) -> Response:
             return await search(request, STUDIES)
 
-        @router.get(f"{root}/series")
+        @router.get(f"{root}/series", openapi_extra=access(Access.STUDY))
         async def search_all_series(request: Request) -> Response:
             return await search(request, SERIES)
 
-        @router.get(f"{root}/instances")
+        @router.get(f"{root}/instances", openapi_extra=access(Access.STUDY))
         async def search_all_instances(request: Request) -> Response:
             return await search(request, INSTANCES)
 
-        @router.get(f"{root}/studies/{{study}}/series")
+        @router.get(f"{root}/studies/{{study}}/series", openapi_extra=access(Access.STUDY))
         async def search_series(request: Request, study: str) -> Response:
             return await search(request, SERIES, study)
 
-        @router.get(f"{root}/studies/{{study}}/instances")
+        @router.get(f"{root}/studies/{{study}}/instances", openapi_extra=access(Access.STUDY))
         async def search_instances(request: Request, study: str) -> Response:
             return await search(request, INSTANCES, study)
 
-        @router.get(f"{root}/studies/{{study}}/series/{{series}}/instances")
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}/instances", openapi_extra=access(Access.STUDY))
         async def search_instances_of_series(request: Request, study: str, series: str) -> Response:
             return await search(request, INSTANCES, study, series)
 
@@ -122,7 +128,7 @@ async def _page(services: Services, subject: Subject, level: Level, query: Query
         keys = await services.index.study_keys(SERIES, subject, query.where(SERIES))
         clauses.append({"_id": {"$in": keys}})
     where = {"$and": [clause for clause in clauses if clause] or [{}]}
-    return await services.index.search(level, subject, where, limit=query.limit, offset=query.offset)
+    return await services.index.search(level, subject, where, limit=query.limit, offset=query.offset, lookahead=BEHIND)
 
 
 async def _answer(

@@ -18,6 +18,7 @@ from gateway.dicomweb.partial import WARNING, refused, warnings
 from gateway.dicomweb.services import Services, root_of
 from gateway.errors import HolderAway
 from gateway.retrievals.model import Away
+from imaging_common.http import Access, access
 from imaging_common.index.model import InstanceDocument, ListedInstance, SeriesDocument
 from imaging_common.objects.store import ObjectNotFound
 
@@ -174,15 +175,17 @@ def build_retrieve(services: Services) -> APIRouter:
 
     for root in ("", "/hospitals/{holder}"):
 
-        @router.get(f"{root}/studies/{{study}}")
+        @router.get(f"{root}/studies/{{study}}", openapi_extra=access(Access.STUDY))
         async def retrieve_study(request: Request, study: str) -> Response:
             return await all_files(request, study)
 
-        @router.get(f"{root}/studies/{{study}}/series/{{series}}")
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}", openapi_extra=access(Access.STUDY))
         async def retrieve_series(request: Request, study: str, series: str) -> Response:
             return await all_files(request, study, series)
 
-        @router.get(f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}")
+        @router.get(
+            f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}", openapi_extra=access(Access.STUDY)
+        )
         async def retrieve_instance(request: Request, study: str, series: str, instance: str) -> Response:
             opened = await services.open(request, study, fresh=False)
             listed = await services.locations.instance(opened.keys, series, instance)
@@ -193,15 +196,18 @@ def build_retrieve(services: Services) -> APIRouter:
 
             return await files(request, one())
 
-        @router.get(f"{root}/studies/{{study}}/metadata")
+        @router.get(f"{root}/studies/{{study}}/metadata", openapi_extra=access(Access.STUDY))
         async def study_metadata(request: Request, study: str) -> Response:
             return await metadata(request, study)
 
-        @router.get(f"{root}/studies/{{study}}/series/{{series}}/metadata")
+        @router.get(f"{root}/studies/{{study}}/series/{{series}}/metadata", openapi_extra=access(Access.STUDY))
         async def series_metadata(request: Request, study: str, series: str) -> Response:
             return await metadata(request, study, series)
 
-        @router.get(f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}/metadata")
+        @router.get(
+            f"{root}/studies/{{study}}/series/{{series}}/instances/{{instance}}/metadata",
+            openapi_extra=access(Access.STUDY),
+        )
         async def instance_metadata(request: Request, study: str, series: str, instance: str) -> Response:
             wanted = choose(accepted(request), (DICOM_JSON, "application/json"))
             if wanted is None:
