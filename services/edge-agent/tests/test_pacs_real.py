@@ -10,18 +10,25 @@ from typing import Any
 import httpx
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage, generate_uid
 
+from edge_agent.adapters.header_journal import HeaderJournal
 from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.pacs.health import LastCall
 from edge_agent.adapters.pacs.query_dimse import DimseQuery
 from edge_agent.adapters.pacs.query_web import WebQuery
 from edge_agent.adapters.pacs_journal import PacsJournal
+from edge_agent.adapters.pacs_retrieve.choice import ChosenRetriever
+from edge_agent.adapters.pacs_retrieve.folder import RetrieveFolder
 from edge_agent.adapters.pacs_slots import PacsSlots
 from edge_agent.errors import PacsUnreachable
+from edge_agent.harvesting import PORTION
 from edge_agent.main import EdgeAgent
+from edge_agent.model import RetrievedFile
 from edge_agent.pacs_model import StudyListing, StudyMatch
 from edge_agent.settings import Settings
+from edge_agent.usecases.harvest_headers import HeaderHarvest
 from edge_agent.usecases.list_studies import StudyLister
 from edge_agent.usecases.watch_pacs import PacsWatch
 from imaging_common.dicom import check_instance
@@ -68,7 +75,8 @@ class Site:
         self.journal = Journal(root / "journal.sqlite")
         self.known = PacsJournal(self.journal, "tcm")
         self.door = Door()
-        self.watch = PacsWatch(self.settings, self.query, self.known, self.door)
+        self.headers = HeaderJournal(self.journal)
+        self.watch = PacsWatch(self.settings, self.query, self.known, self.door, headers=self.headers)
 
     async def sweep(self) -> None:
         await self.watch.sweep()
@@ -194,6 +202,88 @@ async def test_headers_from_the_pacs_are_those_of_the_files(tmp_path: Path) -> N
                 apart = {"vr": attribute["vr"], "BulkDataURI": f"bulkdata://{entry.sop_instance_uid}/{tag}"}
                 assert entry.header[tag] == (apart if "InlineBinary" in attribute else attribute), tag
             assert entry.header.keys() == by_file.keys()
+
+
+def write_note(folder: Path, study_uid: str, rejected: str) -> Path:
+    """A rejection note (IHE RAD IOCM): a Key Object Selection with a title of CID 7011, in a study of `write_study`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    note = pydicom.dcmread(SAMPLE)
+    keep = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID")
+    for element in list(note):
+        if element.keyword not in keep:
+            del note[element.tag]
+    note.SpecificCharacterSet, note.PatientName, note.Modality = "GB18030", NAMES["GB18030"], "KO"
+    note.SOPClassUID = note.file_meta.MediaStorageSOPClassUID = KeyObjectSelectionDocumentStorage
+    note.SOPInstanceUID = note.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    note.StudyInstanceUID, note.SeriesInstanceUID = study_uid, generate_uid()
+    note.InstanceNumber, note.SeriesNumber = 1, 99
+    title, item, series, evidence = Dataset(), Dataset(), Dataset(), Dataset()
+    title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "113001", "DCM", "Rejected for Quality Reasons"
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", rejected
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = generate_uid(), [item]
+    evidence.StudyInstanceUID, evidence.ReferencedSeriesSequence = study_uid, [series]
+    note.ValueType, note.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    note.ConceptNameCodeSequence, note.CurrentRequestedProcedureEvidenceSequence = [title], [evidence]
+    note.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path = folder / "note.dcm"
+    note.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("make", [dcmqrscp, orthanc_without_dicomweb])
+async def test_headers_are_harvested_from_a_pacs_that_gives_none(tmp_path: Path, make: Callable[[Path], Pacs]) -> None:
+    async with site(tmp_path, make(tmp_path), pacs_header_instances_per_minute=6e9) as one:
+        study_uid, files = write_study(tmp_path / "files", slices=9)
+        await one.send(*files)
+        await one.sweep()
+        assert {entry.full for entry in one.catalogue(study_uid).instances} == {False}
+        folder, running, loop = RetrieveFolder(tmp_path, 1 << 30), False, asyncio.get_running_loop()
+        retriever = ChosenRetriever(one.settings, folder)
+        harvest = HeaderHarvest(
+            *(one.settings, one.headers, one.known, retriever, folder, one.slots),
+            lambda file: read(file),
+            lambda: running,
+        )
+
+        looked = False
+
+        def somebody_looks() -> None:
+            nonlocal running
+            running = True
+            harvest.make_way()
+
+        def read(file: RetrievedFile) -> dict[str, Any]:
+            nonlocal looked
+            if not looked:
+                looked = True
+                loop.call_soon_threadsafe(somebody_looks)
+            return check_instance(file.path, with_digests=False).header
+
+        async def broken_off() -> bool:
+            return not await harvest.step() and running
+
+        async def nothing_left() -> bool:
+            while await harvest.step():
+                while await one.watch._announce_next():
+                    continue
+            return not one.headers.next_without_headers("", [])
+
+        await until(broken_off, what="a portion that made way")
+        assert len(one.headers.harvested(study_uid)) < PORTION
+        running = False
+        await until(nothing_left, what="all headers")
+        expected = {checked.sop_instance_uid: checked.header for checked in map(check_instance, files)}
+        assert {e.sop_instance_uid: e.header for e in one.catalogue(study_uid).instances if e.full} == expected
+        await until(lambda: not list(folder.path.iterdir()), what="no pixel left at the edge")
+
+        rejected = min(expected)
+        await one.send(write_note(tmp_path / "note", study_uid, rejected))
+        await one.sweep()
+        await until(nothing_left, what="the note's header")
+        left = {entry.sop_instance_uid for entry in one.catalogue(study_uid).instances}
+        assert len(left) == 9
+        assert left & expected.keys() == expected.keys() - {rejected}
+        await retriever.close()
 
 
 async def test_study_is_withdrawn_when_it_is_deleted_in_orthanc(tmp_path: Path) -> None:

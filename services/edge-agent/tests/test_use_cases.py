@@ -262,6 +262,10 @@ async def test_heartbeat_tells_the_backlog(bench: Bench) -> None:
     assert isinstance(second, EdgeHeartbeat)
     assert (first.sequence, second.sequence) == (0, 1)
     assert (first.backlog_instances, first.backlog_bytes, first.spool_bytes) == (2, 100, 100)
+    assert first.oldest_unsent_at is not None
+    bench.journal.mark_sent([1, 2])
+    await heartbeat.send_heartbeat()
+    assert bench.publisher.events("edge-events-community")[-1].oldest_unsent_at is None  # type: ignore[attr-defined]
 
 
 async def test_heartbeat_comes_out_of_turn_when_the_pacs_stops_answering(bench: Bench) -> None:

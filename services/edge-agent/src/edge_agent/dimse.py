@@ -10,6 +10,7 @@ from edge_agent.adapters.intake import Intake
 from edge_agent.adapters.spool import Budget
 from edge_agent.errors import SpoolUnusable
 from edge_agent.model import AllowList, Outcome
+from edge_agent.peers import tls_options
 from edge_agent.settings import Settings
 from imaging_common.dicom import RejectedInstance, check_instance
 from imaging_common.dicom.association import HardenedServer, make_ae
@@ -75,8 +76,10 @@ class StoreScp:
             _log.error("refusal-not-counted", error=type(error).__name__)
 
 
-def build_server(settings: Settings, listener: socket.socket, intake: Intake, budget: Budget) -> HardenedServer:
-    """The acceptor of one receiving process."""
+def build_server(
+    settings: Settings, listener: socket.socket, intake: Intake, budget: Budget, *, tls: bool = False
+) -> HardenedServer:
+    """An acceptor of one receiving process; with `tls` callers show a certificate of the region's CA."""
     scp = StoreScp(intake, budget)
     return HardenedServer(
         make_ae(settings.ae_title, settings.max_associations),
@@ -84,4 +87,5 @@ def build_server(settings: Settings, listener: socket.socket, intake: Intake, bu
         AllowList(settings.allowed_callers).allows,
         scp.open_sink,
         [(evt.EVT_C_STORE, scp.store_on_c_store)],
+        **(tls_options(settings) if tls else {}),
     )

@@ -4,9 +4,11 @@ import asyncio
 from typing import Protocol
 
 from edge_agent.ports import Orders
+from edge_agent.usecases.answer_echo import EchoDesk
 from edge_agent.usecases.keep_ring import Ring
 from imaging_common.events import (
     BatchStored,
+    EchoRequested,
     Envelope,
     HospitalRegistered,
     OrderCancelled,
@@ -42,6 +44,18 @@ def build_order_router(hospital: str, orders: Orders) -> EventRouter:
     async def cancel_order_on_order_cancelled(event: OrderCancelled, envelope: Envelope) -> None:
         """On OrderCancelled: the order leaves the worklist; emits nothing."""
         await asyncio.to_thread(orders.cancel, event.order_id, event.revision)
+
+    return router
+
+
+def build_echo_router(hospital: str, desk: EchoDesk) -> EventRouter:
+    """The handler of the operators' test, on the same topic."""
+    router = EventRouter()
+
+    @router.on(EchoRequested, f"edge-commands-{hospital}")
+    async def answer_echo_on_echo_requested(event: EchoRequested, envelope: Envelope) -> None:
+        """On EchoRequested: ask the PACS for an echo, unless nobody waits any more; emits EchoAnswered."""
+        desk.begin(event)
 
     return router
 

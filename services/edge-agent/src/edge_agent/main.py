@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
 from edge_agent.adapters.centre import StowCentre
+from edge_agent.adapters.centre_client import CentreIdentity
 from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.metrics import JournalMetrics
 from edge_agent.adapters.order_journal import OrderJournal
@@ -22,7 +23,7 @@ from edge_agent.adapters.services_process import ServicesProcess
 from edge_agent.adapters.spool import Budget, SpoolFolder, SpoolLock
 from edge_agent.adapters.token import AccessToken
 from edge_agent.api import build_router as build_api
-from edge_agent.handlers import build_order_router, build_retrieve_router
+from edge_agent.handlers import build_echo_router, build_order_router, build_retrieve_router
 from edge_agent.handlers import build_router as build_handlers
 from edge_agent.hl7 import MllpServer
 from edge_agent.pacs import PacsSide
@@ -30,6 +31,7 @@ from edge_agent.ports import CatalogueDoor, Centre
 from edge_agent.retrieving import RetrievingSide
 from edge_agent.settings import Settings
 from edge_agent.usecases.announce_studies import Announcer
+from edge_agent.usecases.answer_echo import EchoDesk
 from edge_agent.usecases.keep_ring import Ring
 from edge_agent.usecases.relay_events import EventRelay
 from edge_agent.usecases.send_batches import BatchSender
@@ -69,7 +71,8 @@ class EdgeAgent:
         recover_spool(self.folder, self.journal)
         self._listener = _listen(settings, settings.dimse_port)
         self.dimse_port: int = self._listener.getsockname()[1]
-        self._centre = centre or StowCentre(settings.ingest_url, self.folder, _token(settings))
+        identity = CentreIdentity.of(settings)
+        self._centre = centre or StowCentre(settings.ingest_url, self.folder, _token(settings), identity)
         self.sender = BatchSender(settings, self.journal, self.folder, self._centre)
         self.relay = EventRelay(self.journal, publisher)
         self.pacs: PacsSide | None = None
@@ -85,15 +88,18 @@ class EdgeAgent:
         self.heartbeat = Heartbeat(settings, self.journal, publisher, self.pacs.state if self.pacs else lambda: None)
         if self.pacs:
             self.pacs.health.on_turn = self.heartbeat.notify
-        self.receivers = Receivers(settings, self._listener, self.sender.notify)
+        self.echo = EchoDesk(settings.hospital, self.pacs.echo if self.pacs else None, publisher)
+        self._tls_listener = _listen(settings, settings.dimse_tls_port) if settings.dimse_tls_port else None
+        self.receivers = Receivers(settings, self._listener, self.sender.notify, self._tls_listener)
         self.reports = ReportJournal(self.journal, self.folder.root / "reports", settings.reports_limit_bytes)
-        self._report_centre = HttpReportCentre(settings.ingest_url, _token(settings))
+        self._report_centre = HttpReportCentre(settings.ingest_url, _token(settings), identity)
         self.report_sender = ReportSender(self.reports, self._report_centre)
         self.orders = OrderJournal(self.journal)
         take = TakeMessage(settings.hospital, self.reports, self.orders, self.report_sender.notify)
         self.mllp = MllpServer(settings, take)
         services_listener = _listen(settings, settings.services_port) if settings.services_port else None
-        self.services = ServicesProcess(settings, services_listener, self._hint)
+        services_tls = _listen(settings, settings.services_tls_port) if settings.services_tls_port else None
+        self.services = ServicesProcess(settings, services_listener, self._hint, services_tls)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -129,6 +135,8 @@ class EdgeAgent:
     def close(self) -> None:
         """Give the port and the spool back."""
         self._listener.close()
+        if self._tls_listener is not None:
+            self._tls_listener.close()
         self.services.close()
         self.journal.close()
         self._lock.release()
@@ -154,6 +162,8 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     messaging.include(build_handlers(settings.hospital, agent.ring))
     messaging.include(build_order_router(settings.hospital, agent.orders))
     messaging.include(build_retrieve_router(settings.hospital, agent.retrieving))
+    messaging.include(build_echo_router(settings.hospital, agent.echo))
+    agent.heartbeat.lag = messaging.lag
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

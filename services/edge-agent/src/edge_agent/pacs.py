@@ -4,7 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from edge_agent.adapters.catalogue_door import HttpCatalogueDoor
+from edge_agent.adapters.centre_client import CentreIdentity
+from edge_agent.adapters.header_journal import HeaderJournal
 from edge_agent.adapters.journal import Journal
+from edge_agent.adapters.pacs.echo import DimseEcho
 from edge_agent.adapters.pacs.health import LastCall
 from edge_agent.adapters.pacs.query_dimse import DimseQuery
 from edge_agent.adapters.pacs.query_web import WebQuery
@@ -31,12 +34,16 @@ class PacsSide:
     ) -> None:
         self.slots = PacsSlots(settings.pacs_associations)
         self.health = LastCall()
+        self.echo = DimseEcho(settings, self.slots)
         self.contents = PacsJournal(journal, settings.hospital)
+        self.headers = HeaderJournal(journal)
         query = (WebQuery if settings.pacs_dicomweb_url else DimseQuery)(settings, self.slots, self.health)
         self.query: PacsQuery = query
-        self._door = door or HttpCatalogueDoor(settings.ingest_url, token)
+        self._door = door or HttpCatalogueDoor(settings.ingest_url, token, CentreIdentity.of(settings))
         self.forward = ForwardHints(settings.quiet_seconds, journal, self.contents, lambda uid: self.watch.hint(uid))
-        self.watch = PacsWatch(settings, query, self.contents, self._door, on_event, self.forward.on_listed)
+        self.watch = PacsWatch(
+            settings, query, self.contents, self._door, on_event, self.forward.on_listed, self.headers
+        )
 
     def state(self) -> PacsState | None:
         """For the heartbeat and `/status`; None: the PACS was not called yet."""

@@ -1,6 +1,6 @@
-"""One receiving process: `python -m edge_agent.receiver NUMBER LISTENER-FD WAKE-FD`, started by the agent.
+"""One receiving process: `python -m edge_agent.receiver NUMBER LISTENER-FD WAKE-FD [TLS-LISTENER-FD]`.
 
-It ends with the agent: standard input is a pipe whose other end the agent holds.
+Started by the agent, it ends with the agent: standard input is a pipe whose other end the agent holds.
 """
 
 import os
@@ -21,7 +21,7 @@ DRAIN_SECONDS = 5.0
 LOCK = "receivers.lock"
 
 
-def main(number: int, listener_fd: int, wake_fd: int) -> None:
+def main(number: int, listener_fd: int, wake_fd: int, tls_fd: int | None = None) -> None:
     """Serve until SIGTERM, or until the agent is gone."""
     settings = Settings()
     threading.Thread(target=_end_with_agent, name="watch", daemon=True).start()
@@ -36,13 +36,18 @@ def main(number: int, listener_fd: int, wake_fd: int) -> None:
     wake.setblocking(False)
     journal = Journal(folder.journal_path, on_commit=budget.set_held)
     intake = Intake.start(folder, journal, lambda: _wake(wake))
-    server = build_server(settings, socket.socket(fileno=listener_fd), intake, budget)
-    server.start()
+    plain = build_server(settings, socket.socket(fileno=listener_fd), intake, budget, tls=settings.dimse_tls_only)
+    servers = [plain]
+    if tls_fd is not None:
+        servers.append(build_server(settings, socket.socket(fileno=tls_fd), intake, budget, tls=True))
+    for server in servers:
+        server.start()
     _wake(wake)
     stop.wait()
-    server.stop_accepting()
+    for server in servers:
+        server.stop_accepting()
     deadline = time.monotonic() + DRAIN_SECONDS
-    while server.active_associations and time.monotonic() < deadline:
+    while any(server.active_associations for server in servers) and time.monotonic() < deadline:
         time.sleep(0.05)
     intake.stop()
     shutdown_telemetry()
@@ -63,4 +68,4 @@ def _end_with_agent() -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]))
+    main(*map(int, sys.argv[1:5]))

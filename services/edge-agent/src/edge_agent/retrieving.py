@@ -14,9 +14,11 @@ from edge_agent.ports import Centre
 from edge_agent.settings import Settings
 from edge_agent.usecases.copy_history import Migration
 from edge_agent.usecases.find_instances import FindInstances
+from edge_agent.usecases.harvest_headers import HeaderHarvest
 from edge_agent.usecases.refuse_retrievals import NoRetrievals
 from edge_agent.usecases.retrieve_studies import Retrievals
 from edge_agent.usecases.tell_progress import ProgressTeller
+from imaging_common.dicom import check_instance
 from imaging_common.events import HospitalRegistered, RetrieveCancelled, RetrieveRequested
 from imaging_common.messaging import EventPublisher
 
@@ -39,12 +41,25 @@ class RetrievingSide:
         self._refusing = NoRetrievals(self.log, progress)
         self.retrievals: Retrievals | None = None
         self.migration: Migration | None = None
+        self.harvest: HeaderHarvest | None = None
         if pacs is not None:
             self.retriever = ChosenRetriever(settings, self.folder)
             find = FindInstances(pacs.contents, pacs.query)
             self.retrievals = Retrievals(
                 settings, self.log, find, self.retriever, self.folder, centre, pacs.slots, pacs.health, progress
             )
+            if not pacs.query.gives_headers:
+                self.harvest = HeaderHarvest(
+                    settings,
+                    pacs.headers,
+                    pacs.contents,
+                    self.retriever,
+                    self.folder,
+                    pacs.slots,
+                    lambda file: check_instance(file.path, with_digests=False).header,
+                    lambda: bool(self.retrievals and self.retrievals.running),
+                )
+                self.retrievals.on_begin = self.harvest.make_way
             self.migration = Migration(settings.hospital, MigrationJournal(database), pacs.contents, self.retrievals)
 
     async def run(self) -> None:
@@ -55,6 +70,8 @@ class RetrievingSide:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.retrievals.run())
             group.create_task(self.migration.run())
+            if self.harvest is not None:
+                group.create_task(self.harvest.run())
 
     async def request(self, request: RetrieveRequested) -> None:
         """See `Retrievals`."""

@@ -19,6 +19,12 @@ class Settings(ServiceSettings):
     ae_title: str
     dimse_host: str = "127.0.0.1"
     dimse_port: int = 11112
+    dimse_tls_port: int = 0
+    """A port of its own for C-STORE over TLS (PS3.15 B.12), beside the plain one; 0: none."""
+    services_tls_port: int = 0
+    """The same for everything but C-STORE."""
+    dimse_tls_only: bool = False
+    """`dimse_port` and `services_port` themselves speak TLS, and nothing is spoken plainly."""
     allowed_callers: str = ""
     """Comma-separated `AE@address`; either part may be `*`. Empty: nobody may call."""
     receivers: int = 2
@@ -66,8 +72,9 @@ class Settings(ServiceSettings):
     """Studies of the history that are announced per minute."""
     pacs_recent_days: int = 7
     """What was studied within these days is not history."""
-    pacs_headers_per_minute: float = 30.0
-    """Studies per minute whose headers are harvested although nobody looks (0: never)."""
+    pacs_header_instances_per_minute: float = 120.0
+    """A PACS without WADO-RS: instances per minute that are read for their headers although nobody looks (0: never).
+    History is read in `pacs_backfill_window` only."""
     move_ae_title: str = ""
     """The AE title that a C-MOVE sends to; empty: `ae_title` with `_MV` behind it. The PACS must know it."""
     move_port: int = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from edge_agent.adapters.centre_client import CentreClient, CentreIdentity
 from edge_agent.adapters.spool import SpoolFolder
 from edge_agent.adapters.token import AccessToken
 from edge_agent.errors import BatchRefused, CentreUnavailable
@@ -29,17 +30,25 @@ class StowCentre:
     ----------
     token
         None: the centre asks for none (tests).
+    identity
+        Shows the agent's certificate; None: it has none (tests).
     """
 
-    def __init__(self, ingest_url: str, folder: SpoolFolder, token: AccessToken | None) -> None:
+    def __init__(
+        self,
+        ingest_url: str,
+        folder: SpoolFolder,
+        token: AccessToken | None,
+        identity: CentreIdentity | None = None,
+    ) -> None:
         self._url = ingest_url.rstrip("/")
         self._folder = folder
         self._token = token
-        self._client = httpx.AsyncClient(timeout=TIMEOUT)
+        self._client = CentreClient(identity, TIMEOUT)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._client.close()
 
     async def store(
         self, study_uid: str, batch: Sequence[SpooledInstance | RetrievedFile], retrieval_id: str | None = None
@@ -56,12 +65,13 @@ class StowCentre:
         try:
             if self._token is not None:
                 headers["Authorization"] = f"Bearer {await self._token.get()}"
-            answer = await self._client.post(
-                f"{self._url}/studies/{study_uid}",
-                params={"retrieval": retrieval_id} if retrieval_id else None,
-                headers=headers,
-                content=parts.stream(),
-            )
+            async with self._client.use() as client:
+                answer = await client.post(
+                    f"{self._url}/studies/{study_uid}",
+                    params={"retrieval": retrieval_id} if retrieval_id else None,
+                    headers=headers,
+                    content=parts.stream(),
+                )
             if answer.status_code == 401 and self._token is not None:
                 self._token.forget()
             return _read_answer(answer)

@@ -202,6 +202,15 @@ class Journal(Database):
         with self._reading:
             return _usage(self._read)
 
+    def oldest_unsent_at(self) -> float | None:
+        """See `StudyJournal`."""
+        query = (
+            "SELECT received_at FROM instances WHERE number ="
+            " (SELECT min(number) FROM instances INDEXED BY to_send WHERE state = 'received')"
+        )
+        rows = self.rows(query)
+        return float(rows[0][0]) if rows else None  # type: ignore[arg-type]
+
     def ring_oldest(self, excess_bytes: int) -> list[SpooledInstance]:
         """See `StudyJournal`."""
         query = (

@@ -56,7 +56,8 @@ class PacsJournal:
                 )
                 db.executemany(
                     "UPDATE pacs_studies SET study_date = ?, series_count = ?, instance_count = ?, attributes = ?,"
-                    " dirty = 1, missed = 0, tries = 0, not_before = 0, problem = '' WHERE study_uid = ?",
+                    " dirty = 1, missed = 0, tries = 0, not_before = 0, problem = '', headers_asked = 0"
+                    " WHERE study_uid = ?",
                     changed,
                 )
                 db.executemany("UPDATE pacs_studies SET missed = 0 WHERE study_uid = ?", back)
@@ -104,6 +105,7 @@ class PacsJournal:
         )
         db.execute(_COUNT_ON, (study_uid, number))
         db.execute("DELETE FROM pacs_contents WHERE study_uid = ?", (study_uid,))
+        db.execute("DELETE FROM pacs_headers WHERE study_uid = ?", (study_uid,))
 
     def waiting(self, now: float, limit: int, *, history: bool) -> list[tuple[str, bool]]:
         """See `PacsKnowledge`."""
@@ -143,11 +145,13 @@ class PacsJournal:
             )
             db.execute(
                 "UPDATE pacs_studies SET study_date = ?, series_count = ?, instance_count = ?, attributes = ?,"
+                " headers_asked = CASE WHEN fingerprint = ? THEN headers_asked ELSE 0 END,"
                 " dirty = ?, history = 0, fingerprint = ?, content = ?, headers_full = ?, missed = 0, listed = 1,"
                 " tries = CASE WHEN ? THEN tries + 1 ELSE 0 END, not_before = ?, checked_at = ?, problem = ''"
                 " WHERE study_uid = ?",
                 (
-                    *(listing.study_date, *_facts(listing), int(again > 0), told.fingerprint, told.content),
+                    *(listing.study_date, *_facts(listing), told.fingerprint),
+                    *(int(again > 0), told.fingerprint, told.content),
                     *(int(told.full), int(again > 0), again, time.time(), listing.study_uid),
                 ),
             )
@@ -161,21 +165,11 @@ class PacsJournal:
             )
             number = event.announcement
             db.execute(
-                "UPDATE pacs_studies SET announcement = ?, headers_asked = 0 WHERE study_uid = ?",
+                "UPDATE pacs_studies SET announcement = ? WHERE study_uid = ?",
                 (number, listing.study_uid),
             )
             db.execute(_COUNT_ON, (listing.study_uid, number))
             put_event(db, self._topic, listing.study_uid, event)
-
-    def next_without_headers(self) -> str:
-        """See `PacsKnowledge`."""
-        with self._database.transaction() as db:
-            row = db.execute(
-                "UPDATE pacs_studies SET headers_asked = 1 WHERE study_uid = (SELECT study_uid FROM pacs_studies"
-                " WHERE listed AND NOT headers_full AND NOT headers_asked AND NOT dirty"
-                " ORDER BY study_date DESC LIMIT 1) RETURNING study_uid"
-            ).fetchone()
-            return str(row[0]) if row else ""
 
     def to_check(self, oldest_recent: str, limit: int) -> list[tuple[str, str]]:
         """See `PacsKnowledge`."""

@@ -18,9 +18,16 @@ STOP_SECONDS = 8.0
 class Receivers:
     """The receiving processes of an agent, on one shared listening socket: who is idle accepts."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, on_news: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        on_news: Callable[[], None],
+        tls_listener: socket.socket | None = None,
+    ) -> None:
         self._settings = settings
         self._listener = listener
+        self._tls_listener = tls_listener
         self._on_news = on_news
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ready = asyncio.Event()
@@ -77,7 +84,9 @@ class Receivers:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
-        descriptors = (self._listener.fileno(), self._wake_write.fileno())
+        descriptors = [self._listener.fileno(), self._wake_write.fileno()]
+        if self._tls_listener is not None:
+            descriptors.append(self._tls_listener.fileno())
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "edge_agent.receiver", str(number), *map(str, descriptors)),

@@ -2,6 +2,7 @@
 
 import httpx
 
+from edge_agent.adapters.centre_client import CentreClient, CentreIdentity
 from edge_agent.adapters.token import AccessToken
 from edge_agent.errors import CentreUnavailable, ReportRefused
 from imaging_common.telemetry import current_traceparent
@@ -17,16 +18,18 @@ class HttpReportCentre:
     ----------
     token
         None: the centre asks for none (tests).
+    identity
+        Shows the agent's certificate; None: it has none (tests).
     """
 
-    def __init__(self, ingest_url: str, token: AccessToken | None) -> None:
+    def __init__(self, ingest_url: str, token: AccessToken | None, identity: CentreIdentity | None = None) -> None:
         self._url = f"{ingest_url.rstrip('/')}/reports"
         self._token = token
-        self._client = httpx.AsyncClient(timeout=TIMEOUT)
+        self._client = CentreClient(identity, TIMEOUT)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._client.close()
 
     async def send(self, data: bytes, media_type: str) -> None:
         """See `ReportCentre`."""
@@ -36,7 +39,8 @@ class HttpReportCentre:
         try:
             if self._token is not None:
                 headers["Authorization"] = f"Bearer {await self._token.get()}"
-            answer = await self._client.post(self._url, headers=headers, content=data)
+            async with self._client.use() as client:
+                answer = await client.post(self._url, headers=headers, content=data)
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
             raise CentreUnavailable(f"a report could not be sent: {type(error).__name__}") from error
         if answer.status_code == 401 and self._token is not None:

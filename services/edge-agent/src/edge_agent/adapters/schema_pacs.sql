@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS pacs_studies (
     fingerprint TEXT NOT NULL DEFAULT '',     -- digest of the instances' UIDs as the PACS lists them
     content TEXT NOT NULL DEFAULT '',         -- digest of what was announced
     headers_full INTEGER NOT NULL DEFAULT 0,
-    headers_asked INTEGER NOT NULL DEFAULT 0, -- 1: whole headers were asked for since the last announcement
+    headers_asked INTEGER NOT NULL DEFAULT 0, -- times all its instances were asked for their headers since they changed
     missed INTEGER NOT NULL DEFAULT 0,        -- whole sweeps without it, one after the other
     tries INTEGER NOT NULL DEFAULT 0,
     not_before REAL NOT NULL DEFAULT 0,
@@ -24,6 +24,14 @@ CREATE INDEX IF NOT EXISTS pacs_known ON pacs_studies (study_date DESC);
 CREATE TABLE IF NOT EXISTS pacs_contents (
     study_uid TEXT PRIMARY KEY,
     instances BLOB NOT NULL                   -- zstd of a JSON array: the instances as announced, in display order
+);
+
+CREATE TABLE IF NOT EXISTS pacs_headers (     -- of a PACS without WADO-RS: headers read from the instances themselves
+    study_uid TEXT NOT NULL,
+    sop_instance_uid TEXT NOT NULL,
+    header BLOB NOT NULL,                     -- zstd of DICOM JSON
+    note INTEGER NOT NULL DEFAULT 0,          -- 1: a rejection note, kept as long as the study
+    UNIQUE (study_uid, sop_instance_uid)
 );
 
 CREATE TABLE IF NOT EXISTS pacs_state (name TEXT PRIMARY KEY, value REAL NOT NULL);

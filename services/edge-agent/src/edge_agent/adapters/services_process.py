@@ -21,13 +21,22 @@ class ServicesProcess:
     ----------
     listener
         Bound to `services_port`; None: the services are off.
+    tls_listener
+        Bound to `services_tls_port`; None: TLS is not spoken on a port of its own.
     on_hint
         Called with the Study Instance UID of each instance availability notice, on the event loop.
     """
 
-    def __init__(self, settings: Settings, listener: socket.socket | None, on_hint: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket | None,
+        on_hint: Callable[[str], None],
+        tls_listener: socket.socket | None = None,
+    ) -> None:
         self._settings = settings
         self._listener = listener
+        self._tls_listener = tls_listener
         self._on_hint = on_hint
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
@@ -67,8 +76,9 @@ class ServicesProcess:
         """Give the port back."""
         self._hint_read.close()
         self._hint_write.close()
-        if self._listener is not None:
-            self._listener.close()
+        for listener in (self._listener, self._tls_listener):
+            if listener is not None:
+                listener.close()
 
     def _hinted(self) -> None:
         try:
@@ -80,7 +90,9 @@ class ServicesProcess:
             return
 
     async def _start(self, listener: socket.socket) -> asyncio.subprocess.Process:
-        descriptors = (listener.fileno(), self._hint_write.fileno())
+        descriptors = [listener.fileno(), self._hint_write.fileno()]
+        if self._tls_listener is not None:
+            descriptors.append(self._tls_listener.fileno())
         secret = self._settings.oidc_client_secret.get_secret_value()
         return await asyncio.create_subprocess_exec(
             sys.executable,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from edge_agent.adapters.centre_client import CentreIdentity
 from edge_agent.adapters.token import AccessToken
 from edge_agent.errors import RegionRefused, RegionUnavailable
 from edge_agent.services.multipart import boundary_of, files_of
@@ -83,15 +84,27 @@ class RegionDicomweb:
         Where retrieved files lie on their way.
     wait_seconds
         How long the gateway may take until the next byte of a retrieval: it fetches from the holder meanwhile.
+    identity
+        Shows the agent's certificate; None: it has none (tests).
     """
 
-    def __init__(self, gateway_url: str, token: Bearer | None, folder: Path, wait_seconds: float) -> None:
+    def __init__(
+        self,
+        gateway_url: str,
+        token: Bearer | None,
+        folder: Path,
+        wait_seconds: float,
+        identity: CentreIdentity | None = None,
+    ) -> None:
+        self._identity = identity or CentreIdentity("")
         self._token = token
         self._folder = folder
         self._wait = httpx.Timeout(connect=5, read=wait_seconds, write=30, pool=30)
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
         self._root = f"{gateway_url.rstrip('/')}/dicomweb"
-        self._client = httpx.Client(base_url=self._root, limits=limits)
+        self._context = self._identity.context()
+        self._client = self._connect()
+        self._former: httpx.Client | None = None
+        self._renewing = threading.Lock()
 
     def search(self, path: str, parameters: Parameters, limit: int) -> Iterator[Row]:
         """The rows of a search, page by page, at most `limit`.
@@ -125,7 +138,7 @@ class RegionDicomweb:
         accept = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
         try:
             with (
-                httpx.Client(base_url=self._root) as client,
+                self._connect() as client,
                 self._answer(client, path, (), accept, self._wait, {"trace": line.trace}) as answer,
             ):
                 _check(answer)
@@ -135,10 +148,27 @@ class RegionDicomweb:
         except (httpx.HTTPError, OSError, ValueError) as error:
             raise RegionUnavailable(f"the region broke off: {type(error).__name__}") from error
 
+    def _searching(self) -> httpx.Client:
+        """The client of searches; a new one once the certificate has changed, the former may end what it began."""
+        with self._renewing:
+            if self._identity.context() is not self._context:
+                if self._former is not None:
+                    self._former.close()
+                self._former = self._client
+                self._context = self._identity.context()
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> httpx.Client:
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+        return httpx.Client(
+            base_url=self._root, limits=limits, verify=self._identity.context(), headers=self._identity.headers
+        )
+
     def _page(self, path: str, parameters: Parameters) -> list[Row]:
         try:
             accept = {"Accept": "application/dicom+json"}
-            with self._answer(self._client, path, parameters, accept, SEARCH_TIMEOUT) as answer:
+            with self._answer(self._searching(), path, parameters, accept, SEARCH_TIMEOUT) as answer:
                 answer.read()
                 if answer.status_code in (204, 404):
                     return []

@@ -1,7 +1,8 @@
 """The acceptor of the services AE: what it offers, and which service answers which message."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pynetdicom import build_context, evt
@@ -122,8 +123,9 @@ def build_services_server(
     worklist: WorklistService,
     commitment: CommitmentService,
     notices: NoticeService,
+    tls: Mapping[str, Any] = MappingProxyType({}),
 ) -> ServicesServer:
-    """Put it together."""
+    """Put it together; `tls`: see `edge_agent.peers.tls_options`."""
 
     def on_find(event: Any) -> Iterator[Result]:
         if event.context.abstract_syntax == ModalityWorklistInformationFind:
@@ -142,6 +144,7 @@ def build_services_server(
             (evt.EVT_C_STORE, lambda _: SOP_CLASS_NOT_SUPPORTED),
         ],
         contexts=services_contexts(),
+        **tls,
     )
     server.retrieve = retrieve
     return server

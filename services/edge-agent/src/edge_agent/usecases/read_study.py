@@ -1,9 +1,12 @@
 """Reads what a PACS has of one study: attributes and the header of every instance, whole where the PACS gives them."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from edge_agent.errors import PacsRefused, PacsUnreachable
+from edge_agent.harvesting import completed_by
 from edge_agent.model import PacsInstance
 from edge_agent.pacs_model import (
     AVAILABLE_SYNTAX,
@@ -30,6 +33,7 @@ from imaging_common.objects.catalogue import Catalogue, CatalogueInstance
 from imaging_common.telemetry import get_logger
 
 _log = get_logger(__name__)
+NOTHING: Mapping[str, DicomJson] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class StudyContents:
     """Its announcement number is still to be given."""
     listed: list[PacsInstance]
     """Every instance, also those that a rejection note takes out of use; they are not in the catalogue."""
+    stale: tuple[str, ...] = ()
+    """SOP Instance UIDs whose harvested header says otherwise than the PACS does now."""
 
     @property
     def instances(self) -> list[PacsInstance]:
@@ -73,8 +79,15 @@ async def list_instances(query: PacsQuery, study_uid: str) -> str:
     return fingerprint(pairs)
 
 
-async def read_study(query: PacsQuery, hospital: str, study_uid: str) -> StudyContents | None:
+async def read_study(
+    query: PacsQuery, hospital: str, study_uid: str, harvested: Mapping[str, DicomJson] = NOTHING
+) -> StudyContents | None:
     """Everything the PACS says of a study; None: it does not have it, or nothing in it.
+
+    Parameters
+    ----------
+    harvested
+        Whole headers by SOP Instance UID that were read from the instances, for a PACS that gives none.
 
     Raises
     ------
@@ -89,14 +102,16 @@ async def read_study(query: PacsQuery, hospital: str, study_uid: str) -> StudyCo
     series_list.sort(key=lambda one: (number(one, SERIES_NUMBER) or 0, text(one, SERIES_UID)))
     entries: list[CatalogueInstance] = []
     for series in series_list:
-        entries += await _read_series(query, study_uid, study, series)
+        entries += await _read_series(query, study_uid, study, series, harvested)
     if not entries:
         return None
-    return await asyncio.to_thread(_contents, hospital, listing, study, series_list, entries)
+    contents = await asyncio.to_thread(_contents, hospital, listing, study, series_list, entries)
+    stale = [one.sop_instance_uid for one in entries if not one.full and one.sop_instance_uid in harvested]
+    return replace(contents, stale=tuple(stale))
 
 
 async def _read_series(
-    query: PacsQuery, study_uid: str, study: DicomJson, series: DicomJson
+    query: PacsQuery, study_uid: str, study: DicomJson, series: DicomJson, harvested: Mapping[str, DicomJson]
 ) -> list[CatalogueInstance]:
     series_uid = text(series, SERIES_UID)
     if query.gives_headers:
@@ -108,7 +123,8 @@ async def _read_series(
         except (PacsRefused, PacsUnreachable) as error:
             _log.warning("headers-not-given", error=str(error))
     brief = [{**_shared(study), **_shared(series), **one} for one in await query.instances(study_uid, series_uid)]
-    return _ordered([_entry(header, series_uid, full=False) for header in brief])
+    found = [_entry(header, series_uid, full=False) for header in brief]
+    return _ordered([one and completed_by(one, harvested.get(one.sop_instance_uid)) for one in found])
 
 
 def _shared(answer: DicomJson) -> DicomJson:
@@ -169,7 +185,7 @@ def _contents(
         listing,
         fingerprint((one.series_uid, one.sop_instance_uid) for one in entries),
         digest_of(catalogue.model_dump(mode="python", exclude={"announcement"})),
-        all(one.full for one in entries),
+        all(one.full for one in kept),
         catalogue,
         [_plain(listing.study_uid, one) for one in entries],
     )

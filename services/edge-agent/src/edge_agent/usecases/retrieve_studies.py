@@ -65,6 +65,8 @@ class Retrievals:
         self._purge_at = 0.0
         self.on_original: Callable[[Work], None] = lambda _: None
         """Called when a retrieval of the agent's own has ended."""
+        self.on_begin: Callable[[], None] = lambda: None
+        """Called when a retrieval has begun: what is less urgent makes way."""
         slots.on_free(self._news.set)
 
     async def request(self, request: RetrieveRequested) -> None:
@@ -122,6 +124,7 @@ class Retrievals:
         if work is None:
             done = await asyncio.to_thread(self._log.done, retrieval.retrieval_id)
             work = self._works.setdefault(retrieval.retrieval_id, Work(retrieval, done))
+            self.on_begin()
         if retrieval.revision > work.retrieval.revision:
             work.adopt(retrieval)
         self._news.set()

@@ -1,7 +1,7 @@
 """Says every few seconds that the agent lives, and what it still has to send."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -30,6 +30,8 @@ class Heartbeat:
         self._journal = journal
         self._publisher = publisher
         self._pacs = pacs
+        self.lag: Callable[[], Awaitable[int | None]] = _unknown
+        """Records on the command topic that were not read yet."""
         self._sequence = 0
         self._news = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -57,6 +59,7 @@ class Heartbeat:
     async def send_heartbeat(self) -> None:
         """Publish one."""
         usage = self._journal.usage()
+        oldest = await asyncio.to_thread(self._journal.oldest_unsent_at)
         event = EdgeHeartbeat(
             sequence=self._sequence,
             backlog_instances=usage.backlog_instances,
@@ -66,6 +69,12 @@ class Heartbeat:
             agent_version=AGENT_VERSION,
             sent_at=datetime.now(UTC),
             pacs=await asyncio.to_thread(self._pacs),
+            oldest_unsent_at=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
+            consumer_lag=await self.lag(),
         )
         self._sequence += 1
         await self._publisher.publish(f"edge-events-{self._settings.hospital}", event, "")
+
+
+async def _unknown() -> int | None:
+    return None

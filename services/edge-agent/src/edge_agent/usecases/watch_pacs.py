@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from edge_agent.errors import BatchRefused, CentreUnavailable, PacsRefused, PacsUnreachable
 from edge_agent.model import PacsInstance
-from edge_agent.pacs_model import NightWindow
-from edge_agent.ports import Announced, CatalogueDoor, PacsKnowledge, PacsQuery
+from edge_agent.pacs_model import DicomJson, NightWindow
+from edge_agent.ports import Announced, CatalogueDoor, HeaderQueue, PacsKnowledge, PacsQuery
 from edge_agent.settings import Settings
 from edge_agent.usecases.list_studies import StudyLister
 from edge_agent.usecases.read_study import StudyContents, find_study, list_instances, read_study
@@ -45,6 +45,8 @@ class PacsWatch:
         Told when the outbox has something.
     on_listed
         Told which instances of a study the PACS lists: copies of them that devices sent need not be kept.
+    headers
+        Headers that were harvested where the PACS gives none.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class PacsWatch:
         door: CatalogueDoor,
         on_event: Callable[[], None] = lambda: None,
         on_listed: Callable[[str, list[PacsInstance]], None] = lambda study, instances: None,
+        headers: HeaderQueue | None = None,
     ) -> None:
         self._settings = settings
         self._query = query
@@ -62,6 +65,7 @@ class PacsWatch:
         self._door = door
         self._on_event = on_event
         self._on_listed = on_listed
+        self._headers = headers
         self._window = NightWindow.parse(settings.pacs_backfill_window)
         self._hints: dict[str, None] = {}
         self._hints_lock = threading.Lock()
@@ -73,8 +77,6 @@ class PacsWatch:
         self._history_from = 0.0
         self._failures = 0
         self._not_before = 0.0
-        self.on_headers_wanted: Callable[[str], None] | None = None
-        """For a PACS without WADO-RS: called at `pacs_headers_per_minute` with a study whose headers are not whole."""
 
     def hint(self, study_uid: str) -> None:
         """Look at this study at once; from any thread."""
@@ -94,7 +96,6 @@ class PacsWatch:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sweep_forever())
                 group.create_task(self._forever(self._follow_hints))
-                group.create_task(self._ask_for_headers())
                 for _ in range(WORKERS):
                     group.create_task(self._forever(self._announce_next))
         finally:
@@ -190,16 +191,6 @@ class PacsWatch:
             if time.monotonic() > until:
                 return
 
-    async def _ask_for_headers(self) -> None:
-        """At `pacs_headers_per_minute`, name a study whose headers are not whole to whoever can fetch them."""
-        while self.on_headers_wanted is not None and self._settings.pacs_headers_per_minute > 0:
-            await asyncio.sleep(60 / self._settings.pacs_headers_per_minute)
-            try:
-                if not self._busy and (study_uid := await asyncio.to_thread(self._knowledge.next_without_headers)):
-                    self.on_headers_wanted(study_uid)
-            except Exception as error:
-                _log.error("headers-not-asked-for", error=type(error).__name__, exc_info=error)
-
     async def _follow_hints(self) -> bool:
         """Take the oldest hint in; False: there is none."""
         with self._hints_lock:
@@ -278,10 +269,15 @@ class PacsWatch:
         PacsUnreachable, PacsRefused, CentreUnavailable, BatchRefused
             It is not announced.
         """
-        contents = await read_study(self._query, self._settings.hospital, study_uid)
+        harvested: dict[str, DicomJson] = {}
+        if self._headers is not None and not self._query.gives_headers:
+            harvested = await asyncio.to_thread(self._headers.harvested, study_uid)
+        contents = await read_study(self._query, self._settings.hospital, study_uid, harvested)
         if contents is None:
             await asyncio.to_thread(self._knowledge.postpone, study_uid, STUDY_RETRY_SECONDS)
             return
+        if contents.stale and self._headers is not None:
+            await asyncio.to_thread(self._headers.drop, study_uid, contents.stale)
         event = None
         if contents.content != await asyncio.to_thread(self._knowledge.announced_content, study_uid):
             event = await self._statement(contents)

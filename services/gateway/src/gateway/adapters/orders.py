@@ -8,7 +8,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from gateway.model import Order, StudyCommands
+from imaging_common.audit import TOPIC as AUDIT_TOPIC
 from imaging_common.events import (
+    AuditRecorded,
     Event,
     OrderCancelled,
     StudyDeletionRequested,
@@ -35,12 +37,13 @@ class MongoOrders:
         await self._orders.create_index([("hospital", 1), ("order.scheduled_at", 1)])
         await self._orders.create_index("order.scheduled_at", expireAfterSeconds=KEEP_ORDERS_SECONDS)
 
-    async def place(self, order: Order) -> None:
+    async def place(self, order: Order, record: AuditRecorded) -> None:
         """See `OrderBook.place`."""
 
         async def transaction(session: AsyncClientSession) -> None:
             await self._orders.insert_one({"_id": order.order.order_id, **order.model_dump()}, session=session)
             await self._outbox.add(_topic(order.hospital), order.order, order.order.study_uid, session=session)
+            await _record(self._outbox, record, session)
 
         try:
             async with self._client.start_session() as session:
@@ -49,7 +52,7 @@ class MongoOrders:
             return
         self._outbox.notify()
 
-    async def cancel(self, hospital: str, order_id: str) -> Order | None:
+    async def cancel(self, hospital: str, order_id: str, record: AuditRecorded) -> Order | None:
         """See `OrderBook.cancel`."""
         where = {"_id": order_id, "hospital": hospital, "cancelled": False}
 
@@ -59,6 +62,7 @@ class MongoOrders:
                 order = found["order"]
                 event = OrderCancelled(order_id=order_id, revision=order["revision"] + 1)
                 await self._outbox.add(_topic(hospital), event, order["study_uid"], session=session)
+                await _record(self._outbox, record.model_copy(update={"study_uid": order["study_uid"]}), session)
             return found
 
         async with self._client.start_session() as session:
@@ -91,25 +95,27 @@ class MongoCommands:
         found = await self._commands.find_one({"_id": f"{holder}/{study_uid}"}, max_time_ms=DEADLINE_MS)
         return StudyCommands.model_validate(found or {"holder": holder, "study_uid": study_uid})
 
-    async def delete(self, commands: StudyCommands, *, reason: str, user: str, purge_after: datetime) -> bool:
+    async def delete(
+        self, commands: StudyCommands, *, reason: str, user: str, purge_after: datetime, record: AuditRecorded
+    ) -> bool:
         """See `CommandBook.delete`."""
         after = commands.model_copy(update={"deleted": True, "purge_after": purge_after})
         event = StudyDeletionRequested(
             **_subject(commands), reason=reason, user=user, purge_after=purge_after, revision=commands.revision + 1
         )
-        return await self._command(commands, after, event)
+        return await self._command(commands, after, event, record)
 
-    async def restore(self, commands: StudyCommands, *, user: str) -> bool:
+    async def restore(self, commands: StudyCommands, *, user: str, record: AuditRecorded) -> bool:
         """See `CommandBook.restore`."""
         after = commands.model_copy(update={"deleted": False, "purge_after": None})
         event = StudyRestored(**_subject(commands), user=user, revision=commands.revision + 1)
-        return await self._command(commands, after, event)
+        return await self._command(commands, after, event, record)
 
-    async def hold(self, commands: StudyCommands, *, held: bool, user: str) -> bool:
+    async def hold(self, commands: StudyCommands, *, held: bool, user: str, record: AuditRecorded) -> bool:
         """See `CommandBook.hold`."""
         after = commands.model_copy(update={"held": held})
         event = StudyHeld(**_subject(commands), user=user, held=held, revision=commands.revision + 1)
-        return await self._command(commands, after, event)
+        return await self._command(commands, after, event, record)
 
     async def deleted(self, holder: str | None, limit: int) -> list[StudyCommands]:
         """See `CommandBook.deleted`."""
@@ -119,7 +125,7 @@ class MongoCommands:
         cursor = self._commands.find(where, max_time_ms=DEADLINE_MS).sort("purge_after").limit(limit)
         return [StudyCommands.model_validate(document) async for document in cursor]
 
-    async def _command(self, before: StudyCommands, after: StudyCommands, event: Event) -> bool:
+    async def _command(self, before: StudyCommands, after: StudyCommands, event: Event, record: AuditRecorded) -> bool:
         """Write and tell in one transaction, if nobody else ordered something since `before` was read."""
         document = {**after.model_dump(), "revision": before.revision + 1}
         key = f"{before.holder}/{before.study_uid}"
@@ -133,6 +139,7 @@ class MongoCommands:
                 if done.matched_count == 0:
                     return False
             await self._outbox.add("study-commanded", event, before.study_uid, session=session)
+            await _record(self._outbox, record, session)
             return True
 
         try:
@@ -142,6 +149,11 @@ class MongoCommands:
             return False
         self._outbox.notify()
         return done
+
+
+async def _record(outbox: Outbox, record: AuditRecorded, session: AsyncClientSession) -> None:
+    """The act and its audit record are one write: there is no act without a record, and no record without the act."""
+    await outbox.add(AUDIT_TOPIC, record, record.service, session=session)
 
 
 def _topic(hospital: str) -> str:

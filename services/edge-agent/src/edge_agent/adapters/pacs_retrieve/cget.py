@@ -87,6 +87,9 @@ class CGetPacs:
             last = Dataset()
             for status, _ in assoc.send_c_get(image_identifier(wanted), STUDY_ROOT_GET):
                 last = status
+                if landing.abandoned:
+                    assoc.abort()
+                    return
             raise_for_status(last)
         except (RuntimeError, ValueError) as error:
             raise PacsUnreachable("the PACS ended the association", connected=True) from error

@@ -67,7 +67,7 @@ class CMovePacs:
         for uid in landing.wanted:
             self._waiting.setdefault(uid, []).append(landing)
         try:
-            async with aclosing(landing.run(lambda: self._move(wanted), self._threads)) as files:
+            async with aclosing(landing.run(lambda: self._move(landing, wanted), self._threads)) as files:
                 async for file in files:
                     yield file
         finally:
@@ -76,7 +76,7 @@ class CMovePacs:
                 if not self._waiting[uid]:
                     del self._waiting[uid]
 
-    def _move(self, wanted: Sequence[PacsInstance]) -> None:
+    def _move(self, landing: Landing, wanted: Sequence[PacsInstance]) -> None:
         settings = self._settings
         assoc = open_association(
             settings.ae_title,
@@ -90,6 +90,9 @@ class CMovePacs:
             last = Dataset()
             for status, _ in assoc.send_c_move(image_identifier(wanted), self._ae_title, STUDY_ROOT_MOVE):
                 last = status
+                if landing.abandoned:
+                    assoc.abort()
+                    return
             raise_for_status(last)
         except (RuntimeError, ValueError) as error:
             raise PacsUnreachable("the PACS ended the association", connected=True) from error

@@ -30,7 +30,7 @@ class RetrieveFolder:
         """Delete what an agent that ended left behind; how many files."""
         left = list(self.path.iterdir())
         for path in left:
-            path.unlink()
+            path.unlink(missing_ok=True)
         return len(left)
 
     @property

@@ -23,6 +23,7 @@ class Landing:
     loop: asyncio.AbstractEventLoop
     full: RetrieveFolderFull | None = None
     abandoned: bool = False
+    """Nobody waits for its files any more: the thread that runs the operation ends it after the next answer."""
     came: set[str] = field(default_factory=set)
     """SOP Instance UIDs of the files that landed."""
     _queue: "asyncio.Queue[RetrievedFile | BaseException | None]" = field(default_factory=asyncio.Queue)

@@ -1,0 +1,37 @@
+"""What the edge agent's use cases need from outside, by topic."""
+
+from edge_agent.ports.centre import CatalogueDoor, Centre, ReportCentre, StoreAnswer
+from edge_agent.ports.journal import BuildAnnouncement, OutgoingEvent, OutgoingEvents, SpoolFiles, StudyJournal
+from edge_agent.ports.pacs import PacsContents, PacsEcho, PacsHealth, PacsQuery, Slots
+from edge_agent.ports.reports import MessageLog, Orders, ReportQueue
+from edge_agent.ports.retrieval import MigrationLog, PacsRetriever, RetrievalLog, RetrievedFiles
+from edge_agent.ports.watch import Announced, HeaderQueue, PacsCounts, PacsKnowledge, SweepNews
+
+__all__ = [
+    "Announced",
+    "BuildAnnouncement",
+    "CatalogueDoor",
+    "Centre",
+    "HeaderQueue",
+    "MessageLog",
+    "MigrationLog",
+    "Orders",
+    "OutgoingEvent",
+    "OutgoingEvents",
+    "PacsContents",
+    "PacsCounts",
+    "PacsEcho",
+    "PacsHealth",
+    "PacsKnowledge",
+    "PacsQuery",
+    "PacsRetriever",
+    "ReportCentre",
+    "ReportQueue",
+    "RetrievalLog",
+    "RetrievedFiles",
+    "Slots",
+    "SpoolFiles",
+    "StoreAnswer",
+    "StudyJournal",
+    "SweepNews",
+]
