@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Required, TypedDict, Unpack
+from typing import Protocol, Required, TypedDict, Unpack
 from uuid import uuid4
 
 from imaging_common.events import AuditRecorded
@@ -33,6 +33,33 @@ class Act(TypedDict, total=False):
     grant_id: str | None
     purpose: str
     source: str
+
+
+class Somebody(Protocol):
+    """A `Subject` of the access rule, a token's `Claims`, or whatever else tells who somebody is."""
+
+    @property
+    def user(self) -> str: ...
+    @property
+    def hospital(self) -> str: ...
+    @property
+    def roles(self) -> Iterable[str]: ...
+    @property
+    def session(self) -> str: ...
+
+
+class Who(TypedDict):
+    """The part of an act that tells who did it."""
+
+    user: str
+    hospital: str
+    roles: Iterable[str]
+    session: str
+
+
+def who(one: Somebody) -> Who:
+    """Who did it: for the fields of an act."""
+    return {"user": one.user, "hospital": one.hospital, "roles": one.roles, "session": one.session}
 
 
 class AuditTrail:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from consult.errors import Conflict, InvalidConsult, NotAllowed, NotFound
-from consult.model import Action, Application, Consult, ReportText, State, Study
+from consult.model import Action, Application, Consult, Report, ReportText, State, Study
 from consult.usecases import Consults
 from imaging_common.auth import Claims, TokenVerifier
 from imaging_common.http import Access, Problem, access, bearer_claims
@@ -35,6 +35,17 @@ class ReportSearch(BaseModel):
 
     studies: list[Study] = Field(default=[], max_length=1000)
     consult_id: str | None = Field(default=None, max_length=64)
+
+
+class IssuedReport(BaseModel):
+    """A consult's report and what it is on: nothing of what the applicant wrote."""
+
+    id: str
+    number: str
+    applicant_hospital: str
+    consultant_hospital: str
+    studies: list[Study]
+    report: Report
 
 
 def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
@@ -76,9 +87,10 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
         return page
 
     @router.post("/reports/search", openapi_extra=access(Access.EHR_OR_STUDY))
-    async def reports(asked: ReportSearch, claims: who) -> list[Consult]:
+    async def reports(asked: ReportSearch, claims: who) -> list[IssuedReport]:
         """Cases with an issued report on these studies, for their parties and the residents' EHR."""
-        return await consults.reports(claims, asked.studies, asked.consult_id)
+        found = await consults.reports(claims, asked.studies, asked.consult_id)
+        return [IssuedReport.model_validate(case.model_dump(include=set(IssuedReport.model_fields))) for case in found]
 
     @router.get("/{consult_id}", openapi_extra=access(Access.CASE))
     async def get(consult_id: ConsultId, claims: who) -> Consult:

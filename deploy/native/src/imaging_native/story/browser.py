@@ -38,8 +38,9 @@ DRAWN = """() => [...document.querySelectorAll('canvas')].some(canvas => {
 class Browser:
     """One headless Chromium; screenshots go to `pictures`."""
 
-    def __init__(self, pictures: Path | None) -> None:
+    def __init__(self, pictures: Path | None, *arguments: str) -> None:
         self._pictures = pictures
+        self._arguments = [*ARGUMENTS, *arguments]
         self._playwright: Playwright
         self._chromium: Chromium
         self._people: list[Person] = []
@@ -49,7 +50,7 @@ class Browser:
         if program is None:
             raise RuntimeError("chromium is not installed: run `make deps`")
         self._playwright = await async_playwright().start()
-        self._chromium = await self._playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        self._chromium = await self._playwright.chromium.launch(executable_path=program, args=self._arguments)
         return self
 
     async def __aexit__(
@@ -98,13 +99,13 @@ class Person:
         return person
 
     async def sign_in(self) -> None:
-        """Open the portal, sign in at Keycloak's form, and land on the study list."""
+        """Open the portal, sign in at Keycloak's form, and land on the start page."""
         await self.page.goto(f"{self.portal}/auth/login")
         await self.page.fill("#username", self.user)
         await self.page.fill("#password", self._password)
         await self.page.click("#kc-login")
         await self.page.wait_for_url(f"{self.portal}/portal**")
-        await self.picture(f"studies-{self.user}")
+        await self.picture(f"home-{self.user}")
 
     async def cookies(self) -> dict[str, str]:
         """The portal's cookies of this person's session."""

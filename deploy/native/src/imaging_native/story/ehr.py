@@ -1,11 +1,15 @@
-"""The residents' EHR: nothing but a plain Kafka consumer with its own credentials on its own topic."""
+"""The residents' EHR: a plain Kafka consumer with its own credentials on its own topic, and its page in a browser."""
 
 import asyncio
 import json
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
 from aiokafka import AIOKafkaConsumer
+from playwright.async_api import Page, expect
+
+from imaging_native.story.browser import DEADLINE_MS, Browser, Person
 
 DEADLINE_SECONDS = 120
 
@@ -70,3 +74,71 @@ class EhrSubscriber:
                 record = await self._consumer.getone()
                 headers = dict(record.headers)
                 self.events.append((headers["ce_type"].decode(), json.loads(record.value)))
+
+
+class EhrPage:
+    """The EHR stand-in as somebody uses it: a resident's record, and the images in its frame."""
+
+    def __init__(self, state: dict[str, Any], page: Page, browser: Browser) -> None:
+        self.url: str = state["ehr"]["url"]
+        self.page = page
+        self._browser = browser
+
+    async def create(self, resident: str, name: str) -> None:
+        """A new record."""
+        await self.page.goto(self.url)
+        await self.page.click(".new summary")
+        form = self.page.locator(".new form")
+        await form.locator('[name="id"]').fill(resident)
+        await form.locator('[name="name"]').fill(name)
+        await form.locator('[name="birth_date"]').fill("1970-06-01")
+        await form.locator("button").click()
+        await self.page.wait_for_url(f"{self.url}/residents/{resident}")
+
+    async def show(self, resident: str) -> None:
+        """A record that is there."""
+        await self.page.goto(f"{self.url}/residents/{resident}")
+
+    async def link(self, hospital: str, patient_id: str) -> None:
+        """Say who a hospital's patient is, and wait until the page listens."""
+        form = self.page.locator(".links form")
+        await form.locator('[name="hospital"]').select_option(hospital)
+        await form.locator('[name="patient_id"]').fill(patient_id)
+        await form.locator("button").click()
+        await expect(self.page.locator(".links li", has_text=patient_id)).to_have_count(1)
+        await expect(self.page.locator("[data-connected]")).to_be_visible(timeout=DEADLINE_MS)
+
+    async def study_appears(self, study_uid: str, images: int) -> None:
+        """The page shows the study with all its images, by itself."""
+        row = self.page.locator(f'#record [data-study="{study_uid}"][data-images="{images}"]')
+        await expect(row).to_be_visible(timeout=DEADLINE_MS)
+
+    async def ask_for_images(self, study_uid: str) -> None:
+        """Click on the study's button."""
+        await self.page.click(f'#record [data-study="{study_uid}"] [data-testid="ehr-open"]')
+
+    async def open_images(self, study_uid: str) -> None:
+        """Open the study in the page's frame, and wait until an image is drawn."""
+        await self.ask_for_images(study_uid)
+        await self.pixels()
+
+    async def pixels(self) -> None:
+        """Wait until the frame shows an image."""
+        handle = await self.page.locator('[data-testid="ehr-frame"]').element_handle()
+        frame = await handle.content_frame()
+        assert frame is not None
+        await frame.wait_for_url("**/viewer?**", timeout=DEADLINE_MS)
+        await Person.wait_until_drawn(frame)
+
+    async def picture(self, name: str) -> None:
+        """Take a screenshot."""
+        await self._browser.picture(self.page, name)
+
+
+async def token_of(state: dict[str, Any], client: httpx.AsyncClient) -> str:
+    """An access token of the EHR's own account."""
+    form = {"grant_type": "client_credentials", "client_id": state["ehr"]["client_id"],
+            "client_secret": state["ehr"]["client_secret"]}  # fmt: skip
+    answer = await client.post(f"{state['issuer']}/protocol/openid-connect/token", data=form)
+    answer.raise_for_status()
+    return str(answer.json()["access_token"])

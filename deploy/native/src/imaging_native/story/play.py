@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from imaging_native import ct
 from imaging_native.story.browser import Browser, Person
 from imaging_native.story.consult import ConsultScene
 from imaging_native.story.distributed import PacsScene, SharedCase
-from imaging_native.story.ehr import EhrSubscriber
+from imaging_native.story.ehr import EhrPage, EhrSubscriber
 from imaging_native.story.images import ImageScene
 
 
@@ -46,6 +47,7 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
         doctor = await Person.at(browser, state, "doctor.community")
         images = ImageScene(state, work, slices)
         consult: ConsultScene | None = None
+        record = EhrPage(state, await (await browser.new_context()).new_page(), browser)
         tertiary, tcm = PacsScene(state, work, "tertiary"), PacsScene(state, work, "tcm")
 
         async def sign_in() -> str:
@@ -61,6 +63,18 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
             expert.portal = state["gateways"][-1]  # where there are two copies, each of the two sits at another one
             consult = ConsultScene(doctor, expert, images.ct.study_uid)
             return "in OHIF, first image drawn"
+
+        async def show_record() -> str:
+            await record.show("R-0001")
+            await record.link("community", ct.WANG.patient_id)
+            await record.study_appears(images.ct.study_uid, slices)
+            await record.picture("ehr-record")
+            return "R-0001, linked to the community hospital's patient"
+
+        async def embed_viewer() -> str:
+            await record.open_images(images.ct.study_uid)
+            await record.picture("ehr-viewer")
+            return "in the EHR's frame, from another site, first image drawn"
 
         def scene() -> ConsultScene:
             assert consult is not None
@@ -84,6 +98,8 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
             ("the expert issues the report", lambda: scene().issue()),
             ("the applicant sees it without reloading", lambda: scene().applicant_sees_report()),
             ("ReportIssued reaches the EHR", ehr.report_issued),
+            ("the EHR's page shows the new study by itself", show_record),
+            ("the EHR's page shows its images", embed_viewer),
             ("a study in a PACS with DICOMweb is listed", tertiary.list_study),
             ("its doctor opens it, never seen before", lambda: tertiary.open_study(browser)),
             ("a study in a PACS without DICOMweb is listed", tcm.list_study),

@@ -75,6 +75,8 @@ class Subject:
     """Names the session in the audit record; of no use to sign in."""
     purpose: str = field(default="", compare=False)
     """Why they look, as a launch or a break-glass act stated it (HL7 PurposeOfUse)."""
+    source: str = field(default="", compare=False)
+    """Where they ask from: an edge agent's AE title."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,8 +86,9 @@ class DeadLetterReader:
             Kafka does not answer in time.
         """
         async with self._consumer() as consumer:
-            names = [name for name in await _names(consumer) if DEAD_LETTER_INFIX in name]
-            partitions = [TopicPartition(n, p) for n in names for p in consumer.partitions_for_topic(n) or ()]
+            partitions = await _partitions(consumer, lambda name: DEAD_LETTER_INFIX in name)
+            if not partitions:
+                return []
             begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
             held = [p for p in partitions if ends[p] > begins[p]]
             replayed = await self._replayed({p.topic for p in held})
@@ -119,8 +120,7 @@ class DeadLetterReader:
             Kafka does not answer in time.
         """
         async with self._consumer() as consumer:
-            await _names(consumer)
-            partitions = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
+            partitions = await _partitions(consumer, lambda name: name == topic)
             if not partitions:
                 return []
             begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
@@ -184,8 +184,14 @@ def letter_of(record: Any) -> DeadLetter:
     )
 
 
-async def _names(consumer: SteadyConsumer) -> list[str]:
-    return sorted(await consumer.topics())
+async def _partitions(consumer: SteadyConsumer, wanted: Callable[[str], bool]) -> list[TopicPartition]:
+    """The partitions of those topics, of which the consumer knows then where they lie; it reads nothing of them yet."""
+    metadata = await consumer._client.fetch_all_metadata()
+    names = sorted(filter(wanted, metadata.topics()))
+    found = [TopicPartition(name, number) for name in names for number in sorted(metadata.partitions_for_topic(name))]
+    consumer.assign(found)
+    consumer.pause(*found)
+    return found
 
 
 async def _read(consumer: SteadyConsumer, partition: TopicPartition, start: int, end: int) -> AsyncIterator[Any]:

@@ -109,6 +109,8 @@ async def replay_some(
         async with asyncio.timeout(DEADLINE_SECONDS):
             await consumer.start()
             partitions = await _partitions(consumer, topic)
+        consumer.assign(partitions)
+        consumer.pause(*partitions)
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         for partition in partitions:
             held = range(begins[partition], ends[partition])

@@ -24,7 +24,7 @@ from consult.model import (
 from consult.ports import ConsultStore, HospitalBook
 from consult.usecases.outgoing import AUDIT_ACTIONS, outgoing
 from imaging_common.audit import Action as AuditAction
-from imaging_common.audit import AuditTrail
+from imaging_common.audit import AuditTrail, who
 from imaging_common.auth import Claims
 
 MAX_REPORTS = 200
@@ -67,9 +67,7 @@ class Consults:
     async def get(self, claims: Claims, consult_id: str) -> Consult:
         """The case; `NotFound` for whoever has no part in it."""
         consult = await self._of(claims, consult_id, "view")
-        await self._audit.record(
-            action="view", outcome="success", user=claims.user, hospital=claims.hospital, consult_id=consult_id
-        )
+        await self._audit.record(action="view", outcome="success", consult_id=consult_id, **who(claims))
         return consult.seen_by(claims.user)
 
     async def box(
@@ -88,7 +86,7 @@ class Consults:
         )
         page, more = found[:limit], len(found) > limit
         await self._audit.record(
-            action="search", outcome="success", user=claims.user, hospital=claims.hospital, count=len(page)
+            action="search", outcome="success", reason=f"consults-{box}", count=len(page), **who(claims)
         )
         return [consult.model_copy(update={"report": None}) for consult in page], more
 
@@ -100,8 +98,8 @@ class Consults:
         found = await self._store.with_reports(studies, consult_id, MAX_REPORTS)
         readable = [case for case in found if EHR_ROLE in claims.roles or may_see(case, claims)]
         await self._audit.record(
-            action="search", outcome="success", reason="consult-reports", user=claims.user, hospital=claims.hospital,
-            roles=claims.roles, count=len(readable),
+            action="search", outcome="success", reason="consult-reports", **who(claims),
+            count=len(readable),
         )  # fmt: skip
         return readable
 
@@ -193,8 +191,7 @@ class Consults:
             action=action,
             outcome="denied",
             reason=reason,
-            user=claims.user,
-            hospital=claims.hospital,
+            **who(claims),
             consult_id=consult_id,
             study_uid=study.study_uid if study else None,
             holder=study.holder if study else None,

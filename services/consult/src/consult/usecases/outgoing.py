@@ -6,6 +6,7 @@ from typing import Any
 from consult.model import ENDED, Action, Consult
 from imaging_common.audit import TOPIC as AUDIT_TOPIC
 from imaging_common.audit import Action as AuditAction
+from imaging_common.audit import who
 from imaging_common.auth import Claims
 from imaging_common.events import (
     AuditRecorded,
@@ -86,8 +87,8 @@ def _audit(consult: Consult, action: Action, claims: Claims, now: datetime) -> l
                 "service": SERVICE,
                 "action": AUDIT_ACTIONS[action],
                 "outcome": "success",
-                "user": claims.user,
-                "hospital": claims.hospital,
+                **who(claims),
+                "roles": sorted(claims.roles),
                 "consult_id": consult.id,
                 "study_uid": study.study_uid,
                 "holder": study.holder,

@@ -1,0 +1,52 @@
+"""The EHR's words, in Chinese first."""
+
+TEXTS: dict[str, dict[str, str]] = {
+    "zh": {
+        "brand": "居民健康档案", "demo": "演示系统 · 人物均为虚构", "residents": "居民", "doctor": "当前医生",
+        "switch": "切换",
+        "studies": "影像检查", "reports": "报告", "order": "开立检查", "record": "档案", "viewer": "影像",
+        "M": "男", "F": "女", "age": "{age} 岁", "allergies": "过敏", "problems": "主要问题", "none": "无",
+        "open": "打开影像", "smart": "SMART 打开",
+        "studies.none": "尚无影像检查。关联医院患者号后，区域影像云中的检查会自动出现在这里。",
+        "reports.none": "尚无报告。", "images": "{n} 幅", "reported-by": "报告医生",
+        "pdf": "PDF", "live": "实时更新", "live.lost": "连接中断，正在重连…", "updated": "刚刚更新",
+        "viewer.empty": "选择左侧的一次检查，影像显示在这里。", "viewer.title": "区域影像云阅片窗口",
+        "links": "医院患者号", "link": "关联", "hospital": "医院", "patient-id": "患者号", "new": "新建居民",
+        "create": "建档",
+        "name": "姓名", "latin": "拼音", "birth": "出生日期", "sex": "性别", "id": "档案号",
+        "away": "区域影像云暂时不可用：{why}。页面会自动重试。", "failed": "影像窗口没有打开，请重试。",
+        "order.modality": "检查类型", "order.part": "检查部位", "order.reason": "申请理由", "order.place": "提交申请",
+        "order.placed": "申请已记录（演示，不会发往医院）。", "recent.found": "近 90 天内已有 {n} 次相似检查",
+        "recent.hint": "开单前请先查看，避免重复检查。", "recent.none": "近 90 天内没有相似检查。", "back": "返回档案",
+        "CHEST": "胸部", "ABDOMEN": "腹部", "HEAD": "头部", "LSPINE": "腰椎", "KNEE": "膝关节", "PELVIS": "盆腔",
+        "final": "已签发", "amended": "已修订", "preliminary": "初步", "cancelled": "已取消", "unnamed": "未命名检查",
+        "other-language": "English", "skip": "跳到正文",
+    },
+    "en": {
+        "brand": "Residents' health record", "demo": "Demonstration · everybody is made up", "residents": "Residents",
+        "doctor": "Doctor", "switch": "Switch", "studies": "Examinations", "reports": "Reports", "order": "Order",
+        "record": "Record", "viewer": "Images", "M": "male", "F": "female", "age": "{age} years",
+        "allergies": "Allergies", "problems": "Problems", "none": "none", "open": "Open images",
+        "smart": "Open by SMART",
+        "studies.none": "No examinations yet. Once a hospital's patient id is linked, those in the regional imaging "
+        "cloud appear here by themselves.",
+        "reports.none": "No reports yet.", "images": "{n} images", "reported-by": "Read by",
+        "pdf": "PDF", "live": "Live", "live.lost": "Connection lost, trying again…", "updated": "just now",
+        "viewer.empty": "Choose an examination on the left; its images show here.",
+        "viewer.title": "Viewer of the regional imaging cloud", "links": "Patient ids at hospitals", "link": "Link",
+        "hospital": "Hospital", "patient-id": "Patient id", "new": "New resident", "create": "Create", "name": "Name",
+        "latin": "Latin", "birth": "Birth date", "sex": "Sex", "id": "Record",
+        "away": "The regional imaging cloud cannot be reached: {why}. This page tries again by itself.",
+        "failed": "The window did not open; try again.", "order.modality": "Modality", "order.part": "Body part",
+        "order.reason": "Reason", "order.place": "Place order",
+        "order.placed": "The order is noted (demonstration: it is sent to no hospital).",
+        "recent.found": "{n} similar examination(s) in the last 90 days",
+        "recent.hint": "Look before you order, so that nobody is examined twice.",
+        "recent.none": "No similar examination in the last 90 days.", "back": "Back to the record", "CHEST": "Chest",
+        "ABDOMEN": "Abdomen", "HEAD": "Head", "LSPINE": "Lumbar spine", "KNEE": "Knee", "PELVIS": "Pelvis",
+        "final": "final", "amended": "amended", "preliminary": "preliminary", "cancelled": "cancelled",
+        "unnamed": "Examination", "other-language": "中文", "skip": "Skip to content",
+    },
+}  # fmt: skip
+LANGUAGES = tuple(TEXTS)
+HTML_LANG = {"zh": "zh-CN", "en": "en"}
