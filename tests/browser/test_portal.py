@@ -119,9 +119,9 @@ async def test_typed_report_survives_when_the_applicant_withdraws(
 
 async def test_language_can_be_switched(region: Region, browser: Browser) -> None:
     doctor = await signed_in(browser, region, DOCTOR)
-    await expect(doctor.page.locator("h1")).to_have_text("检查")
+    await expect(doctor.page.locator("h1")).to_have_text("今日工作")
     await doctor.page.click('[data-testid="switch-language"]')
-    await expect(doctor.page.locator("h1")).to_have_text("Studies")
+    await expect(doctor.page.locator("h1")).to_have_text("Your work today")
 
 
 async def test_signing_out_ends_the_session_at_keycloak_too(region: Region, browser: Browser) -> None:

@@ -52,6 +52,7 @@ LETS_IN: dict[Access, set[str]] = {
     Access.HOSPITAL_OPERATOR: {OPERATOR, REGION_OPERATOR},
     Access.REGION_OPERATOR: {REGION_OPERATOR},
     Access.ORDERS: READERS | {OPERATOR},
+    Access.UPLOAD: READERS | {OPERATOR},
     Access.AUDITOR: {AUDITOR},
     Access.EHR: {EHR},
     Access.EHR_OR_STUDY: {EHR, OWN, CASE, LAUNCH, GLASS},

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from minio import Minio
 
 from audit.adapters.fake_records import FakeRecordStore
 from audit.adapters.fake_vault import FakeVault
@@ -191,11 +192,24 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
 
 
 async def run_verify(servers: Any, database: str) -> tuple[int | None, list[str]]:
+    access, secret = servers.minio.credentials["root-user"]
+    bucket = f"anchors-of-{database}"
+    client = Minio(endpoint=servers.minio.endpoint, access_key=access, secret_key=secret, secure=False)
+    if not client.bucket_exists(bucket_name=bucket):
+        client.make_bucket(bucket_name=bucket, object_lock=True)
+    more = {
+        "AUDIT_MONGO_URL": servers.mongodb.url("root"),
+        "AUDIT_DATABASE": database,
+        "AUDIT_MINIO_ENDPOINT": servers.minio.endpoint,
+        "AUDIT_MINIO_ACCESS_KEY": access,
+        "AUDIT_MINIO_SECRET_KEY": secret,
+        "AUDIT_ANCHOR_BUCKET": bucket,
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "audit.verify",
-        env={**os.environ, "AUDIT_MONGO_URL": servers.mongodb.url("root"), "AUDIT_DATABASE": database},
+        env={**os.environ, **more},
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await asyncio.wait_for(process.communicate(), 60)
@@ -212,7 +226,7 @@ async def test_verify_prints_the_heads_and_exits_0_when_nobody_touched_the_chain
     assert lines == [
         f"consult holds to record 6 {heads['consult'].hash}",
         f"gateway holds to record 6 {heads['gateway'].hash}",
-        "12 records hold, 0 chains are broken",
+        "12 records hold, 0 chains are broken; compared with 0 anchors",
     ]
     assert code == 0
 
@@ -224,7 +238,7 @@ async def test_verify_exits_1_when_a_document_was_changed(store: RecordStore, se
     code, lines = await run_verify(servers, database.name)
     assert code == 1
     assert TAMPERINGS["user changed"][1] in lines
-    assert lines[-1] == "8 records hold, 1 chains are broken"
+    assert lines[-1] == "8 records hold, 1 chains are broken; compared with 0 anchors"
 
 
 @pytest.mark.parametrize("kind", ["mongo"])
@@ -235,3 +249,31 @@ async def test_tampering_with_the_database_is_found(store: RecordStore, database
     await tamper(database)
     found = await verify_chains(store, FakeVault())
     assert line in [f"BROKEN {broken.stream} record {broken.seq}: {broken.reason}" for broken in found.breaks]
+
+
+@KINDS
+async def test_summary_names_each_person_once_with_counts_times_and_rights(store: RecordStore) -> None:
+    acts = [
+        ("doctor.tcm", "tcm", "gateway", "view", "success", "own-hospital"),
+        ("doctor.tcm", "tcm", "gateway", "view", "success", "break-glass"),
+        ("doctor.tcm", "tcm", "gateway", "search", "success", "patient"),
+        ("expert.secondary", "secondary", "gateway", "view", "denied", "no-grant"),
+        ("edge-tcm", "tcm", "dicom-ingest", "retrieve", "success", ""),
+        ("auditor.region", "", "audit", "search", "success", ""),
+    ]
+    for minute, (user, hospital, service, action, outcome, reason) in enumerate(acts):
+        at = NOW + timedelta(minutes=minute)
+        act = {"user": user, "hospital": hospital, "action": action, "outcome": outcome, "reason": reason, "at": at}
+        about = {"resident_id": "R-1"} if minute % 2 else {"study_uid": "1.2.3"}
+        await append(
+            store, AuditRecorded.model_validate({"audit_id": f"s{minute}", "service": service, **act, **about})
+        )
+    people, more = await store.summary(RecordQuery(residents=("R-1",), studies=("1.2.3",)))
+    assert not more
+    assert [(one.hospital, one.user, one.looks, one.searches, one.denied) for one in people] == [
+        ("secondary", "expert.secondary", 0, 0, 1),
+        ("tcm", "doctor.tcm", 2, 1, 0),
+    ]
+    assert people[1].rights == ("break-glass", "own-hospital")
+    assert (people[1].first, people[1].last) == (NOW, NOW + timedelta(minutes=2))
+    assert (await store.summary(RecordQuery(residents=("R-2",))))[0] == []

@@ -16,6 +16,7 @@ from dicom_ingest.model import Accepted, Sender
 from dicom_ingest.usecases.store_instances import StoreInstances
 from imaging_common.audit import AuditTrail
 from imaging_common.events import (
+    AuditRecorded,
     BatchStored,
     Event,
     InstancesEvicted,
@@ -46,6 +47,7 @@ TYPES: dict[str, type[Event]] = {
     "InstancesStored": InstancesStored,
     "InstancesEvicted": InstancesEvicted,
     "BatchStored": BatchStored,
+    "AuditRecorded": AuditRecorded,
 }
 
 

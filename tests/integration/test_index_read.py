@@ -1,5 +1,6 @@
 """The index's readers: one contract, on the fake and on a real MongoDB. One row per study, whoever holds it."""
 
+import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -8,12 +9,13 @@ from uuid import uuid4
 import pytest
 
 from imaging_common import mongo
-from imaging_common.access import Grant, StudyRef, Subject
-from imaging_common.index.fake import FakeIndexReader
-from imaging_common.index.listing import STUDY_INDEXES, listing_of
+from imaging_common.access import Action, Grant, StudyRef, Subject, decide
+from imaging_common.access.rule import GrantKind
+from imaging_common.index.fake import FakeIndexReader, matches
+from imaging_common.index.listing import STUDY_INDEXES, listing_of, place_of
 from imaging_common.index.names import name_clause, parse_person_name
 from imaging_common.index.patients import PatientIndex
-from imaging_common.index.read import STUDIES, IndexReader, MongoIndexReader, Page, StudyIndex
+from imaging_common.index.read import INSTANCES, SERIES, STUDIES, IndexReader, MongoIndexReader, Page, StudyIndex
 from imaging_common.settings import ServiceSettings
 
 DOCTOR = Subject("doctor.community", "community", frozenset({"doctor"}))
@@ -120,6 +122,60 @@ async def test_pages_follow_one_another_and_the_rest_is_counted_to_a_bound(place
         assert page.more == (30 - len(seen) > 5)
     assert seen == [f"1.{n}" for n in reversed(range(30))]
     assert (await place.index.search_studies(asker, limit=7, offset=40)).rows == []
+
+
+@KINDS
+async def test_pages_are_what_one_would_pick_by_hand(place: Place) -> None:
+    """Every way of reading a page (one hospital, several ways to a study, counting apart) against plain Python."""
+    chance, held = random.Random(5), dict[str, dict[str, Any]]()
+    for n in range(120):
+        for holder in chance.sample(["community", "secondary", "tertiary"], chance.choice((1, 1, 2))):
+            fields = {"study_date": f"202611{1 + n % 28:02}", "study_time": f"10{n % 60:02}", "accession": f"A-{n}"}
+            fields |= {"resident_id": f"R-{n % 7}", "modalities": [chance.choice(("CT", "MR"))]}
+            held[f"{holder}/1.{n}"] = {"holder": holder, "study_uid": f"1.{n}", **fields}
+            await place.add(f"1.{n}", holder, **fields)
+    cases = tuple(Grant(StudyRef(f"1.{n}", "secondary"), "c") for n in range(0, 120, 3))
+    record = Grant(None, "l", kind=GrantKind.LAUNCH, residents=frozenset({"R-2", "R-5"}))
+    for hospital, grants in (("community", ()), ("community", cases), ("", (record,)), ("tertiary", (*cases, record))):
+        asker = Subject("d", hospital, frozenset({"expert"}), grants)
+        seen = {
+            key: one for key, one in held.items()
+            if decide(asker, Action.SEARCH, StudyRef(one["study_uid"], one["holder"], one["resident_id"])).allowed
+        }  # fmt: skip
+        for where in ({}, {"modalities": "CT"}, {"$or": [{"modalities": "MR"}, {"accession": "A-9"}]}):
+            hits = sorted((one for one in seen.values() if matches(one, where)), key=_place, reverse=True)
+            uids = list(dict.fromkeys(one["study_uid"] for one in hits))
+            for limit, offset, lookahead in ((7, 0, 1), (25, 10, 1), (10, 0, 300), (5, 40, 20)):
+                page = await place.index.search_studies(asker, where, limit=limit, offset=offset, lookahead=lookahead)
+                assert [row.first["study_uid"] for row in page.rows] == uids[offset : offset + limit]
+                behind = max(0, len(uids) - offset - limit)
+                assert (page.remaining, page.more) == (min(behind, lookahead), behind > lookahead)
+                for row in page.rows:
+                    keys_of_row = {document["_id"] for document in row.documents}
+                    assert keys_of_row == {key for key in seen if key.endswith(f"/{row.first['study_uid']}")}
+                    assert matches(row.first, where)
+
+
+def _place(study: dict[str, Any]) -> int:
+    return place_of(study["study_date"], study["study_time"], study["study_uid"])
+
+
+@KINDS
+async def test_record_that_was_opened_is_open_at_every_level(place: Place) -> None:
+    await place.add("1.1", resident_id="R-1")
+    await place.add("1.2", resident_id="R-2")
+    for uid in ("1.1", "1.2"):
+        ids = {"study_uid": uid, "holder": "community", "study_key": f"community/{uid}", "series_uid": f"{uid}.1"}
+        series_key = f"community/{uid}/{uid}.1"
+        await place.put("series", {"_id": series_key, "series_number": 1, **ids})
+        await place.put("instances", {"_id": f"{series_key}.1", **ids, "series_key": series_key,
+                                      "sop_instance_uid": f"{uid}.1.1", "instance_number": 1})  # fmt: skip
+    record = Grant(None, "l", kind=GrantKind.LAUNCH, residents=frozenset({"R-1"}))
+    asker = Subject("d", "tertiary", frozenset({"doctor"}), (record,))
+    for level in (STUDIES, SERIES, INSTANCES):
+        page = await place.index.search(level, asker, {}, limit=10, offset=0)
+        assert [row.first["study_uid"] for row in page.rows] == ["1.1"]
+    assert await place.index.study_keys(SERIES, asker, {}) == ["community/1.1"]
 
 
 @KINDS

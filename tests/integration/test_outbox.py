@@ -13,9 +13,11 @@ from pydantic import SecretStr
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from imaging_common import mongo
+from imaging_common.errors import PublishFailed
 from imaging_common.events import StudyReleased
 from imaging_common.messaging import FakePublisher, KafkaPublisher
 from imaging_common.messaging.outbox import Outbox, OutboxRelay
+from imaging_common.messaging.outbox_publisher import OutboxPublisher
 from imaging_common.settings import ServiceSettings
 from imaging_common.testing.kafka import create_topics, read_all
 from imaging_common.testing.waiting import until
@@ -179,3 +181,57 @@ async def test_other_streams_go_on_when_one_topic_does_not_take_its_event(
     await relay.stop()
     await publisher.stop()
     assert await outbox.pending() == 1
+
+
+async def test_looks_are_one_insert_each_and_arrive_together_once(settings: ServiceSettings, database: Any) -> None:
+    topic = f"outbox-{uuid4().hex[:8]}"
+    await create_topics(settings, topic)
+    copies = Outbox(database), Outbox(database)
+    publisher = KafkaPublisher("test", settings)
+    relay = OutboxRelay(copies[0], publisher)
+    await relay.start()
+    numbers = range(150)
+    for n in numbers:
+        await OutboxPublisher(copies[n % 2]).publish(topic, released(n), "gateway")
+    assert await database["events.streams"].count_documents({"_id": {"$ne": "lease"}}) == 0
+
+    async def arrived() -> bool:
+        return len(await read_all(settings, topic)) == len(numbers) and await copies[0].pending() == 0
+
+    await until(arrived, 30, "all looks arrived")
+    await relay.stop()
+    await publisher.stop()
+    records = await read_all(settings, topic)
+    assert sorted(int(StudyReleased.model_validate_json(r.value).case_id) for r in records) == list(numbers)
+
+
+async def test_looks_that_were_not_taken_are_kept_and_tried_again(database: Any) -> None:
+    outbox, publisher = Outbox(database), FakePublisher()
+    publisher.fail_with = PublishFailed("away")
+    relay = OutboxRelay(outbox, publisher)
+    for n in range(3):
+        await OutboxPublisher(outbox).publish("a-topic", released(n), "gateway")
+    await relay.start()
+
+    async def blocked() -> bool:
+        return bool(relay._blocked)
+
+    await until(blocked, 20, "the stream is left alone for a while")
+    assert await outbox.pending() == 3
+    publisher.fail_with = None
+
+    async def empty() -> bool:
+        return await outbox.pending() == 0
+
+    await until(empty, 20, "outbox empty")
+    await relay.stop()
+    assert [event.case_id for event in publisher.events("a-topic") if isinstance(event, StudyReleased)] == [
+        "0", "1", "2",
+    ]  # fmt: skip
+
+
+async def test_look_that_mongodb_does_not_take_is_an_error_of_its_publisher(database: Any) -> None:
+    outbox = Outbox(database)
+    await database.create_collection("events", validator={"nothing": {"$exists": True}})
+    with pytest.raises(PublishFailed):
+        await OutboxPublisher(outbox).publish("a-topic", released(1), "gateway")

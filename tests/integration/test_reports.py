@@ -11,6 +11,7 @@ from hl7.mllp import open_hl7_connection
 
 from imaging_native import ct
 from imaging_native.asking import until
+from imaging_native.edges import edge_client
 from imaging_native.region import Region
 from imaging_native.session import portal_client
 from imaging_native.story.images import ImageScene
@@ -46,20 +47,6 @@ async def send(region: Region, message: bytes, hospital: str = "community") -> s
     finally:
         writer.close()
     return str(hl7.parse(answer.decode("gb18030")).segment("MSA")[1])
-
-
-async def edge_token(region: Region, hospital: str) -> str:
-    edge = region.state["edges"][hospital]
-    async with httpx.AsyncClient(timeout=10) as client:
-        answer = await client.post(
-            f"{region.state['issuer']}/protocol/openid-connect/token",
-            data={
-                "grant_type": "client_credentials",
-                "client_id": edge["client_id"],
-                "client_secret": edge["client_secret"],
-            },
-        )
-    return str(answer.json()["access_token"])
 
 
 async def test_report_by_mllp_stands_beside_the_images_and_is_corrected(region: Region, tmp_path: Path) -> None:
@@ -165,8 +152,7 @@ async def test_fhir_report_waits_for_its_images(region: Region, tmp_path: Path) 
         "conclusion": "胸椎退行性改变",
         "issued": "2026-11-24T10:00:00+08:00",
     }
-    headers = {"Authorization": f"Bearer {await edge_token(region, 'community')}"}
-    async with httpx.AsyncClient(base_url=region.state["ingest"], headers=headers, timeout=30) as ris:
+    async with await edge_client(region.state, "community") as ris:
         answer = await ris.post("/fhir/DiagnosticReport", json=resource)
         assert answer.status_code == 201
         assert answer.headers["location"].startswith("DiagnosticReport/")

@@ -138,6 +138,7 @@ async def test_killed_server_comes_back_at_its_address_with_its_data(servers: Re
         ("edge-community", "edge-community", "community", ["edge-agent"]),
         ("edge-secondary", "edge-secondary", "secondary", ["edge-agent"]),
         ("consult-service", "consult-service", None, ["consult-service"]),
+        ("portal", "portal", None, ["gateway"]),
     ],
 )
 async def test_keycloak_says_who_a_service_is(

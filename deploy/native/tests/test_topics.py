@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from imaging_native import topics as module
-from imaging_native.topics import Acl, apply, load_specifications, plan
+from imaging_common.messaging import administration
+from imaging_native.topics import ONBOARDING, OPERATIONS, Acl, apply, load_specifications, plan
 
 HOSPITALS = ["community", "secondary"]
 
@@ -38,7 +38,18 @@ def test_ehr_reads_its_topic_and_writes_only_who_is_who() -> None:
 
 def test_only_the_indexer_states_what_changed() -> None:
     writers = {acl.principal for acl in acls() if acl.name == "study-changed" and acl.operation == "WRITE"}
-    assert writers == {"indexer"}
+    assert writers == {"indexer", OPERATIONS}, "who replays writes back what the indexer wrote"
+
+
+def test_who_replays_reads_nothing_but_dead_letters() -> None:
+    read = {acl.name for acl in acls() if (acl.principal, acl.operation, acl.resource) == (OPERATIONS, "READ", "topic")}
+    assert read
+    assert all("-dlq-" in name for name in read)
+
+
+def test_onboarding_makes_permissions_and_neither_reads_nor_writes() -> None:
+    rights = {(acl.resource, acl.operation) for acl in acls() if acl.principal == ONBOARDING}
+    assert rights == {("broker", "CREATE"), ("broker", "ALTER"), ("broker", "DESCRIBE"), ("topic", "DESCRIBE")}
 
 
 def test_every_service_can_write_its_dead_letters_and_the_audit_trail() -> None:
@@ -89,6 +100,6 @@ def test_apply_returns_when_the_broker_enforces_the_acls() -> None:
 
 
 def test_apply_fails_when_the_acls_never_come_into_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IN_FORCE_DEADLINE_SECONDS", 0)
+    monkeypatch.setattr(administration, "IN_FORCE_DEADLINE_SECONDS", 0)
     with pytest.raises(RuntimeError, match="not in force"):
         apply(SlowBroker(after=10), *plan(load_specifications(), HOSPITALS, ["residents"]))

@@ -111,6 +111,21 @@ async def test_reading_the_record_is_recorded(http: httpx.AsyncClient, store: Fa
     assert (record["study_uid"], record["count"], record["outcome"]) == ("1.2.1", 4, "success")
 
 
+async def test_summary_says_who_looked_and_is_itself_on_the_record(
+    http: httpx.AsyncClient, store: FakeRecordStore
+) -> None:
+    headers = {"Authorization": "Bearer auditor"}
+    answer = await http.get("/records/summary", params={"resident": ["R-1"], "study": ["1.2.1"]}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    people = {one["user"]: (one["looks"], one["searches"]) for one in answer.json()["people"]}
+    assert people == {"doctor.community": (1, 1), "expert.secondary": (1, 1)}
+    record = store.links[-1]["record"]
+    assert (record["reason"], record["resident_id"], record["count"]) == ("summary", "R-1", 2)
+    refused = await http.get("/records/summary", headers={"Authorization": "Bearer doctor"})
+    assert refused.status_code == 403
+    assert store.links[-1]["record"]["outcome"] == "denied"
+
+
 async def test_only_an_auditor_reads_and_the_attempt_is_recorded(
     http: httpx.AsyncClient, store: FakeRecordStore
 ) -> None:

@@ -22,7 +22,9 @@ from imaging_common.messaging import FakePublisher
 from imaging_common.objects.manifest import read_manifest
 from imaging_common.objects.store import FakeObjectStore
 from imaging_common.testing.waiting import until
+from imaging_common.tls import client_context
 from imaging_native import ct
+from imaging_native.pki import RegionCa
 from imaging_native.process import free_port
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -173,3 +175,31 @@ def test_callers_are_found_when_listed() -> None:
 def test_callers_are_refused_when_unreadable(text: str) -> None:
     with pytest.raises(BadCallers):
         Callers(text)
+
+
+@pytest.mark.parametrize(
+    ("hospital", "titles", "established"),
+    [
+        ("community", ["CT1"], True),
+        ("community", ["CT2"], False),
+        ("secondary", ["CT1"], False),
+    ],
+)
+async def test_caller_over_tls_is_who_its_certificate_says(
+    tmp_path: Path, region_ca: RegionCa, hospital: str, titles: list[str], established: bool
+) -> None:
+    scp = Scp(tmp_path, dimse_tls=True, **region_ca.server("ingest").settings())
+    context = client_context(region_ca.edge(hospital, titles, name="caller").files)
+
+    def associate() -> bool:
+        ae = AE("CT1")
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
+        ae.add_requested_context(ECHO)
+        assoc = ae.associate("127.0.0.1", scp.settings.dimse_port, tls_args=(context, "localhost"))
+        accepted = assoc.is_established and assoc.send_c_echo().Status == 0
+        if assoc.is_established:
+            assoc.release()
+        return accepted
+
+    async with accept_associations(scp.settings, scp.store_instances):
+        assert await asyncio.to_thread(associate) is established

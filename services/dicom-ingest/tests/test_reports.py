@@ -22,6 +22,8 @@ from imaging_common.http import create_app
 from imaging_common.messaging import FakePublisher
 from imaging_common.objects.reports import ReportManifest, report_key
 from imaging_common.objects.store import FakeObjectStore, StoreUnavailable
+from imaging_common.testing.peers import ShowsCertificate
+from imaging_native.pki import RegionCa
 
 TOKENS = {
     "edge": Claims("edge-community", "community", frozenset({"edge-agent"})),
@@ -58,14 +60,16 @@ class Bench:
     publisher: FakePublisher
 
     async def post(self, path: str, data: bytes, headers: dict[str, str], token: str = "edge") -> httpx.Response:
-        return await self.client.post(path, content=data, headers={**headers, "Authorization": f"Bearer {token}"})
+        return await self.client.post(
+            path, content=data, headers={"X-Calling-AE": "COMMUNITY", **headers, "Authorization": f"Bearer {token}"}
+        )
 
     def events(self, kind: type[Any]) -> list[Any]:
         return [event for _, event, *_ in self.publisher.published if isinstance(event, kind)]
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
+async def bench(region_ca: RegionCa) -> AsyncIterator[Bench]:
     store, publisher = FakeObjectStore(), FakePublisher()
     settings = Settings(max_report_bytes=100_000)
     audit = AuditTrail("dicom-ingest", publisher)
@@ -77,7 +81,8 @@ async def bench() -> AsyncIterator[Bench]:
     app = create_app("dicom-ingest", settings, lifespan=lifespan, checks={})
     verifier: Any = FakeVerifier()
     app.include_router(build_report_router(settings, StoreReport(store, publisher, audit), verifier, audit))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://ingest") as client:
+    shown = ShowsCertificate(app, region_ca.edge("community", ["COMMUNITY"]).cert)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=shown), base_url="http://ingest") as client:
         yield Bench(client, store, publisher)
 
 

@@ -1,9 +1,12 @@
 """STOW-RS (PS3.18 §10.5): what is stored, what is answered, and what is left when it goes wrong."""
 
+import base64
 import hashlib
+import urllib.parse
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 import zstandard
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
@@ -30,12 +35,15 @@ from imaging_common.objects.catalogue import Catalogue, CatalogueInstance, encod
 from imaging_common.objects.manifest import read_manifest
 from imaging_common.objects.model import collection_id
 from imaging_common.objects.store import FakeObjectStore, StoreFull, StoreUnavailable
+from imaging_common.testing.peers import ShowsCertificate
+from imaging_native.pki import RegionCa
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 TOKENS = {
     "edge": Claims("edge-community", "community", frozenset({"edge-agent"})),
     "doctor": Claims("doctor", "community", frozenset({"doctor"})),
     "nowhere": Claims("edge-x", "../other", frozenset({"edge-agent"})),
+    "portal": Claims("service-account-portal", "", frozenset({"gateway"})),
 }
 
 
@@ -82,6 +90,7 @@ class Ingest:
     publisher: FakePublisher
     store_instances: StoreInstances
     settings: Settings
+    connection: ShowsCertificate
 
     async def post(
         self, body: Any, path: str = "/studies", token: str = "edge", headers: dict[str, str] | None = None
@@ -90,6 +99,7 @@ class Ingest:
         defaults = {
             "Authorization": f"Bearer {token}",
             "Content-Type": 'multipart/related; type="application/dicom"; boundary=xx',
+            "X-Calling-AE": "COMMUNITY",
         }
         return await self.client.post(path, content=body, headers=defaults | (headers or {}))
 
@@ -99,7 +109,7 @@ def left_in(folder: Path) -> list[Path]:
 
 
 @pytest.fixture
-async def ingest(tmp_path: Path) -> AsyncIterator[Ingest]:
+async def ingest(tmp_path: Path, region_ca: RegionCa) -> AsyncIterator[Ingest]:
     """An ingest with small bounds."""
     settings = Settings(
         scratch_dir=str(tmp_path),
@@ -120,8 +130,9 @@ async def ingest(tmp_path: Path) -> AsyncIterator[Ingest]:
 
     app = create_app("dicom-ingest", settings, lifespan=lifespan, checks={})
     app.include_router(build_router(settings, store_instances, StoreCatalogue(store), FakeVerifier(), audit))  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingest") as client:
-        yield Ingest(client, store, publisher, store_instances, settings)
+    connection = ShowsCertificate(app, region_ca.edge("community", ["COMMUNITY"]).cert)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(connection), base_url="http://ingest") as client:
+        yield Ingest(client, store, publisher, store_instances, settings, connection)
     assert left_in(tmp_path) == []
 
 
@@ -372,3 +383,87 @@ async def test_catalogue_is_refused_when_request_is_another(ingest: Ingest) -> N
     assert (await post_catalogue(ingest, catalogue(), Authorization="Bearer doctor")).status_code == 403
     ingest.store.fail_with = StoreUnavailable("away")
     assert (await post_catalogue(ingest, catalogue())).status_code == 503
+
+
+def denied(ingest: Ingest) -> list[str]:
+    records = [e for e in ingest.publisher.events("audit-recorded") if isinstance(e, AuditRecorded)]
+    return [record.reason for record in records if record.outcome == "denied"]
+
+
+@pytest.mark.parametrize(
+    ("hospital", "titles", "ae_title", "minutes", "reason"),
+    [
+        ("", (), "COMMUNITY", 1, "no-certificate"),
+        ("secondary", ("COMMUNITY",), "COMMUNITY", 1, "certificate-of-another-hospital"),
+        ("community", ("COMMUNITY",), "SECONDARY", 1, "ae-title-not-in-certificate"),
+        ("community", ("COMMUNITY",), "", 1, "no-ae-title"),
+        ("community", ("COMMUNITY",), "COMMUNITY", -1, "certificate-expired"),
+    ],
+)
+async def test_edge_agent_is_refused_and_told_why_when_something_names_another_hospital(
+    ingest: Ingest,
+    region_ca: RegionCa,
+    hospital: str,
+    titles: tuple[str, ...],
+    ae_title: str,
+    minutes: int,
+    reason: str,
+) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=minutes)
+    ingest.connection.show(region_ca.edge(hospital, titles, name="x", until=until).cert if hospital else None)
+    answer = await ingest.post(multipart(dicom_file()), headers={"X-Calling-AE": ae_title})
+    assert (answer.status_code, answer.json()["reason"]) == (403, reason)
+    assert denied(ingest) == [reason]
+    assert not ingest.publisher.events("instances-received")
+
+
+@pytest.mark.parametrize("form", ["rfc9440", "nginx"])
+async def test_certificate_in_a_header_counts_only_when_a_proxy_is_trusted(
+    ingest: Ingest, region_ca: RegionCa, form: str
+) -> None:
+    pem = region_ca.edge("community", ["COMMUNITY"], name="proxied").cert.read_text()
+    der = x509.load_pem_x509_certificate(pem.encode()).public_bytes(Encoding.DER)
+    text = f":{base64.b64encode(der).decode()}:" if form == "rfc9440" else urllib.parse.quote(pem)
+    ingest.connection.show(None)
+    headers = {"Client-Cert": text}
+    assert (await ingest.post(multipart(dicom_file()), headers=headers)).status_code == 403
+    ingest.settings.client_cert_header = "Client-Cert"
+    assert (await ingest.post(multipart(dicom_file()), headers=headers)).status_code == 200
+    assert (await ingest.post(multipart(dicom_file()), headers={"Client-Cert": "rubbish"})).status_code == 403
+
+
+async def test_portal_stores_for_the_hospital_it_names_and_the_record_names_the_person(ingest: Ingest) -> None:
+    ingest.connection.show(None)
+    headers = {"X-On-Behalf-Of": "doctor.tertiary", "X-On-Behalf-Of-Hospital": "tertiary"}
+    answer = await ingest.post(multipart(dicom_file()), "/studies/1.2.3?holder=community", "portal", headers)
+    assert answer.status_code == 200
+    (event,) = ingest.publisher.events("instances-received")
+    assert isinstance(event, InstancesReceived)
+    assert (event.hospital, event.has_edge) == ("community", False)
+    (record,) = ingest.publisher.events("audit-recorded")
+    assert isinstance(record, AuditRecorded)
+    assert (record.user, record.hospital, record.holder) == ("doctor.tertiary", "tertiary", "community")
+    assert record.source == "service-account-portal"
+
+
+@pytest.mark.parametrize(
+    ("path", "person", "status"),
+    [
+        ("/studies", "doctor.tertiary", 400),
+        ("/studies?holder=../x", "doctor.tertiary", 400),
+        ("/studies?holder=community", "", 400),
+        (f"/studies/1.2.3?holder=community&retrieval={'a' * 32}", "doctor.tertiary", 400),
+        ("/studies/1.2.3/catalogue?holder=community", "doctor.tertiary", 403),
+    ],
+)
+async def test_portal_is_refused_when_it_does_not_say_for_whom(
+    ingest: Ingest, path: str, person: str, status: int
+) -> None:
+    headers = {"X-On-Behalf-Of": person}
+    assert (await ingest.post(multipart(dicom_file()), path, "portal", headers)).status_code == status
+    assert not ingest.publisher.events("instances-received")
+
+
+async def test_edge_agent_cannot_name_another_holder(ingest: Ingest) -> None:
+    answer = await ingest.post(multipart(dicom_file()), "/studies?holder=secondary")
+    assert (answer.status_code, denied(ingest)) == (403, ["foreign-holder"])

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import Verification
 
 from edge_agent.adapters.pacs.echo import DimseEcho
 from edge_agent.adapters.pacs_slots import PacsSlots
@@ -69,13 +69,18 @@ async def test_echo_reaches_a_real_pacs(tmp_path: object) -> None:
     ae = AE("PACS")
     ae.add_supported_context(Verification)
     callers: list[str] = []
+
+    def answer(event: evt.Event) -> int:
+        callers.append(event.assoc.requestor.ae_title)
+        return 0x0000
+
     server = ae.start_server(
         ("127.0.0.1", 0), block=False,
-        evt_handlers=[(evt.EVT_C_ECHO, lambda event: callers.append(event.assoc.requestor.ae_title) or 0x0000)],
+        evt_handlers=[(evt.EVT_C_ECHO, answer)],
     )  # fmt: skip
     try:
         settings = Settings(
-            hospital="tcm", ae_title="TCM", spool_dir="/nowhere", ingest_url="http://x", pacs_ae_title="PACS",  # type: ignore[arg-type]
+            hospital="tcm", ae_title="TCM", spool_dir="/nowhere", ingest_url="http://x", pacs_ae_title="PACS",
             pacs_port=server.server_address[1], pacs_timeout_seconds=5,
         )  # fmt: skip
         assert await DimseEcho(settings, PacsSlots(1)).ask() >= 0

@@ -1,7 +1,7 @@
 """The portal over fakes: everything but MongoDB, Kafka, the provider and the consult service is real."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,22 +14,32 @@ import pytest
 from gateway.adapters.fake_orders import FakeCommands, FakeOrders
 from gateway.adapters.fake_statements import FakeStatements
 from gateway.adapters.patients import FakePatientStatements
+from gateway.adapters.smart import SmartClient
 from gateway.api.app import install
 from gateway.api.portal import Portal
 from gateway.dicomweb import build_dicomweb_router
-from gateway.errors import ConsultConflict, ConsultNotFound, ConsultUnavailable, SignInFailed
+from gateway.errors import AuditUnavailable, ConsultConflict, ConsultNotFound, ConsultUnavailable, SignInFailed
+from gateway.grants.model import Ehr
+from gateway.grants.ports import FakeAccessGrants
 from gateway.live import LiveHub
 from gateway.main import static_files
-from gateway.model import CaseGrant, HospitalEntry, Session, Tokens
+from gateway.model import CaseGrant, EndedSession, HospitalEntry, ProviderLogout, Session, Tokens
+from gateway.operations.fakes import FakeOperated
+from gateway.ports import FakeInstanceDoor
 from gateway.retrievals.edges import Edges
 from gateway.retrievals.ports import FakeEdgeStore, FakeRetrievals
 from gateway.retrievals.retriever import Retriever
 from gateway.settings import GatewaySettings
 from gateway.usecases.authenticate import Authenticator, digest
+from gateway.usecases.break_glass import BreakGlass
+from gateway.usecases.launch_smart import SmartApps
+from gateway.usecases.open_window import Windows
 from gateway.usecases.prefetch_studies import Prefetch
 from gateway.usecases.read_reports import ReportDesk
 from gateway.usecases.review_patients import ReviewPatients
+from gateway.usecases.share_studies import Shares
 from gateway.usecases.sign_in import SignIn
+from gateway.usecases.upload_instances import UploadInstances
 from gateway.web.files import FileTree
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import Claims, InvalidToken, TokenVerifier
@@ -84,6 +94,21 @@ class FakeSessions:
     async def end(self, key: str) -> None:
         self.sessions.pop(key, None)
 
+    async def end_of_provider(self, logout: ProviderLogout) -> list[EndedSession]:
+        ended = [s for s in self.sessions.values() if (s.sid == logout.sid if logout.sid else s.sub == logout.sub)]
+        for session in ended:
+            del self.sessions[session.key]
+        return [EndedSession(session.claims.user, session.claims.hospital) for session in ended]
+
+    async def join(self, key: str, grant_id: str) -> None:
+        self.sessions[key].joined += (grant_id,)
+
+    async def end_windows(self, grant_id: str) -> int:
+        ended = [key for key, session in self.sessions.items() if session.grant_id == grant_id]
+        for key in ended:
+            del self.sessions[key]
+        return len(ended)
+
 
 class FakeProvider:
     """`IdentityProvider` whose codes are user names."""
@@ -105,6 +130,11 @@ class FakeProvider:
         self.refreshes += 1
         user = tokens.access.removeprefix("access-")
         return None if self.ended else (self.people[user], tokens, time.time() + 300)
+
+    async def logout_of(self, token: str) -> ProviderLogout:
+        if not token.startswith("logout:"):
+            raise SignInFailed("the logout token does not hold")
+        return ProviderLogout("", token.removeprefix("logout:"))
 
     async def end_session_url(self) -> str:
         return "https://id.example/logout"
@@ -173,6 +203,39 @@ class FakeRegistry:
         return list(self.entries.values())
 
 
+class FakeAuditRecords:
+    """`AuditRecords` that keeps what it was asked and pages by two."""
+
+    def __init__(self) -> None:
+        self.links: list[dict[str, Any]] = []
+        self.asked: list[dict[str, Any]] = []
+        self.people: list[dict[str, Any]] = []
+        self.away = False
+
+    async def search(self, token: str, params: Any) -> tuple[list[dict[str, Any]], str]:
+        self._check(params)
+        begin = int(params.get("after", 0))
+        return self.links[begin : begin + 2], str(begin + 2) if len(self.links) > begin + 2 else ""
+
+    async def summary(self, token: str, params: Any) -> tuple[list[dict[str, Any]], bool]:
+        self._check(params)
+        return self.people, False
+
+    async def export(self, token: str, params: Any, form: str) -> AsyncIterator[bytes]:
+        self._check(params)
+
+        async def body() -> AsyncIterator[bytes]:
+            for link in self.links:
+                yield f"{form} {link['record']['audit_id']}\n".encode()
+
+        return body()
+
+    def _check(self, params: Any) -> None:
+        if self.away:
+            raise AuditUnavailable("away")
+        self.asked.append(dict(params))
+
+
 class FakeConsults:
     """`ConsultService` with the few rules the pages need."""
 
@@ -209,6 +272,13 @@ class FakeConsults:
     async def issue(self, token: str, consult_id: str, version: int) -> dict[str, Any]:
         report = {**self.cases[consult_id]["report"], "issued_at": datetime.now(UTC).isoformat()}
         return self._advance(consult_id, version, "issue", state="issued", report=report)
+
+    async def reports(
+        self, token: str, *, studies: Sequence[Mapping[str, str]] = (), consult_id: str = ""
+    ) -> Sequence[dict[str, Any]]:
+        self._check()
+        issued = [case for case in self.cases.values() if case["report"] and case["report"]["issued_at"]]
+        return [c for c in issued if c["id"] == consult_id or any(s in c.get("studies", []) for s in studies)]
 
     def add(self, consult_id: str, **fields: Any) -> dict[str, Any]:
         """A submitted case."""
@@ -264,34 +334,46 @@ class World:
     notices: FakeNotices = field(default_factory=FakeNotices)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     consults: FakeConsults = field(default_factory=FakeConsults)
+    records: FakeAuditRecords = field(default_factory=FakeAuditRecords)
     orders: FakeOrders = field(default_factory=FakeOrders)
     commands: FakeCommands = field(default_factory=FakeCommands)
     statements: FakeStatements = field(default_factory=FakeStatements)
     patients: FakePatientStatements = field(default_factory=FakePatientStatements)
     store: FakeObjectStore = field(default_factory=FakeObjectStore)
+    door: FakeInstanceDoor = field(default_factory=FakeInstanceDoor)
     reader: FakeIndexReader = field(default_factory=FakeIndexReader)
     publisher: FakePublisher = field(default_factory=FakePublisher)
     live: LiveHub = field(default_factory=LiveHub)
     retrievals: FakeRetrievals = field(default_factory=FakeRetrievals)
+    operated: FakeOperated = field(default_factory=FakeOperated)
+    access_grants: FakeAccessGrants = field(default_factory=FakeAccessGrants)
+    public_url: str = "http://portal.test"
+    ehrs: list[Ehr] = field(default_factory=list)
+    smart: httpx.AsyncBaseTransport | None = None
+    """Stands for the EHR's SMART server."""
 
     def __post_init__(self) -> None:
         self.app = self.build()
 
     def build(self) -> Any:
         """One copy of the gateway over this world's stores."""
-        settings = GatewaySettings(public_url="http://portal.test", ohif_dir=self.ohif)
+        settings = GatewaySettings(public_url=self.public_url, ohif_dir=self.ohif, ehrs=self.ehrs)
         audit = AuditTrail("gateway", self.publisher)
         index = self.reader.index()
+        windows = Windows(self.access_grants, self.sessions, index, audit, self.ehrs)
         edges = Edges(FakeEdgeStore(), interval_seconds=10)
         retriever = Retriever(self.retrievals, index, edges, self.publisher)
         portal = Portal(
             settings=settings,
-            authenticator=Authenticator(self.sessions, self.provider, self.grants, FakeVerifier()),
+            authenticator=Authenticator(
+                self.sessions, self.provider, self.grants, FakeVerifier(), self.access_grants, index
+            ),
             sign_in=SignIn(self.sessions, self.provider, audit, lifetime_seconds=3600),
             sessions=self.sessions,
             notices=self.notices,
             registry=self.registry,
             consults=self.consults,
+            records=self.records,
             orders=self.orders,
             commands=self.commands,
             reports=ReportDesk(
@@ -304,14 +386,21 @@ class World:
                 ZoneInfo("Asia/Shanghai"),
             ),
             residents=ReviewPatients(PatientIndex(self.reader), index, self.patients, audit),
+            uploads=UploadInstances(index, self.door, audit),
             index=index,
             publisher=self.publisher,
             audit=audit,
             live=self.live,
             retriever=retriever,
             prefetch=Prefetch(index, retriever, 3, 5),
+            windows=windows,
+            shares=Shares(self.access_grants, self.sessions, index, windows, audit),
+            glass=BreakGlass(self.access_grants, index, audit),
+            access_grants=self.access_grants,
+            smart=SmartApps(self.access_grants, windows, SmartClient(self.public_url, self.smart), audit, self.ehrs),
             static=static_files(),
             viewer=FileTree(self.ohif),
+            operations=self.operated.desk(self.registry, audit, self.live),
         )
         app = create_app("gateway", settings, lifespan=None, checks={})  # type: ignore[arg-type]
         dicomweb = build_dicomweb_router(index, self.store, portal.subject_of, audit, retriever, self.publisher)
@@ -323,7 +412,7 @@ class World:
         """A browser that is not signed in."""
         transport = httpx.ASGITransport(app or self.app)
         fixed = {"Accept": "text/html", "Accept-Language": "en", **headers}
-        return httpx.AsyncClient(transport=transport, base_url="http://portal.test", headers=fixed)
+        return httpx.AsyncClient(transport=transport, base_url=self.public_url, headers=fixed)
 
     async def signed_in(self, user: str = DOCTOR.user, **headers: str) -> httpx.AsyncClient:
         """A browser that went through the provider."""
@@ -355,8 +444,9 @@ class World:
 
     @property
     def audited(self) -> list[AuditRecorded]:
-        """The audit record so far."""
-        return [event for _, event, _ in self.publisher.published if isinstance(event, AuditRecorded)]
+        """The audit record so far; what was written with an order or a command comes last."""
+        told = [event for _, event, _ in self.publisher.published if isinstance(event, AuditRecorded)]
+        return [*told, *self.orders.audited, *self.commands.audited]
 
 
 @pytest.fixture

@@ -39,6 +39,30 @@ async def test_access_log_of_a_resident_takes_in_all_hospitals(world: Any) -> No
     assert world.records.asked[-1]["study"] == ["1.2.3", "1.2.4"]
 
 
+async def test_log_of_a_resident_says_who_looked_by_hospital_and_right(world: Any) -> None:
+    world.add_study("1.2.3", "community", resident_id="R-1")
+    times = {"first": "2026-11-24T08:00:00+00:00", "last": "2026-11-24T09:30:00+00:00"}
+    world.records.people = [
+        {"hospital": "", "user": "share-1a2b3c4d", "looks": 1, "searches": 0, "denied": 0, "rights": ["share-link"]}
+        | times,
+        {"hospital": "community", "user": "doctor.community", "looks": 3, "searches": 2, "denied": 0,
+         "rights": ["break-glass", "own-hospital"]} | times,
+        {"hospital": "community", "user": "nosy", "looks": 0, "searches": 0, "denied": 4, "rights": []} | times,
+    ]  # fmt: skip
+    browser = await world.signed_in("auditor.region")
+    form = {"csrf": world.csrf("auditor.region"), "resident": "R-1"}
+    page = (await browser.post("/portal/audit/search", data=form)).text
+    log = page.split('data-testid="access-log"')[1].split("</section>")[0]
+    assert log.count('data-testid="looker"') == 3
+    assert log.count("Tangqiao") == 1  # the hospital stands once beside its people
+    assert "break-glass · own hospital" in log
+    assert "No hospital" in log
+    assert [asked.get("resident") for asked in world.records.asked[-2:]] == [["R-1"], ["R-1"]]
+    older = await browser.post("/portal/audit/search", data=form | {"after": "2"}, headers={"HX-Request": "true"})
+    assert "access-log" not in older.text
+    assert "access-log" not in (await browser.get("/portal/audit")).text
+
+
 async def test_export_streams_in_the_form_that_was_asked_for(world: Any) -> None:
     world.records.links = [link(n) for n in range(3)]
     browser = await world.signed_in("auditor.region")

@@ -15,7 +15,7 @@ from joserfc.jwk import RSAKey
 
 from gateway.adapters.oidc import OidcProvider
 from gateway.errors import ProviderUnavailable, SignInFailed
-from gateway.model import Tokens
+from gateway.model import ProviderLogout, Tokens
 from imaging_common.auth import TokenVerifier
 
 ISSUER = "https://id.example/realms/region"
@@ -124,3 +124,49 @@ async def test_silent_provider_is_told_from_a_refusal(adapter: OidcProvider, pro
     provider.silent = True
     with pytest.raises(ProviderUnavailable):
         await adapter.refresh(Tokens("a", "r1", "id"))
+
+
+def logout_claims(**changed: Any) -> dict[str, Any]:
+    claims: dict[str, Any] = {
+        "iss": ISSUER,
+        "aud": "portal",
+        "iat": int(time.time()),
+        "jti": "j",
+        "sid": "s1",
+        "sub": "u1",
+        "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+        **changed,
+    }
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+async def test_logout_token_says_whose_sessions_have_ended(adapter: OidcProvider, provider: Provider) -> None:
+    assert await adapter.logout_of(provider._sign(logout_claims())) == ProviderLogout("s1", "u1")
+    assert await adapter.logout_of(provider._sign(logout_claims(sid=None))) == ProviderLogout("", "u1")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"aud": "another"},
+        {"iss": "https://evil.example"},
+        {"iat": 1},
+        {"iat": None},
+        {"exp": 1},
+        {"nonce": "n"},
+        {"events": None},
+        {"events": {"other": {}}},
+        {"sid": None, "sub": None},
+    ],
+)
+async def test_logout_token_is_refused_when_it_does_not_hold(
+    adapter: OidcProvider, provider: Provider, changed: dict[str, Any]
+) -> None:
+    with pytest.raises(SignInFailed):
+        await adapter.logout_of(provider._sign(logout_claims(**changed)))
+
+
+async def test_logout_token_of_another_key_is_refused(adapter: OidcProvider) -> None:
+    other = RSAKey.generate_key(2048, {"kid": "k1", "alg": "RS256", "use": "sig"})
+    with pytest.raises(SignInFailed):
+        await adapter.logout_of(jwt.encode({"alg": "RS256", "kid": "k1"}, logout_claims(), other))

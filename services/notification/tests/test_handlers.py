@@ -149,3 +149,17 @@ async def test_applicant_is_told_of_the_report_even_when_the_ehrs_topic_is_away(
 def test_organisations_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFICATION_ORGANISATIONS", '[{"id":"residents","hospitals":["community","secondary"]}]')
     assert NotificationSettings().organisations == [RESIDENTS]
+
+
+async def test_broken_glass_raises_one_notice_however_often_it_is_told(
+    publisher: PickyPublisher, book: FakeNoticeBook
+) -> None:
+    grant = {"grant_id": "g1", "kind": "break-glass", "user": "u", "granted_by": "u", "at": NOW, "until": NOW}
+    event = EVENT_TYPES["AccessGranted"].model_validate(grant)
+    envelope = Envelope(id="e9", type="AccessGranted", source="/s", time=NOW, topic="access-changed", key="g1")
+    handler = build_router([RESIDENTS], publisher, book).find("AccessGranted", "access-changed")
+    assert handler is not None
+    await handler(event, envelope)
+    await handler(event, envelope)
+    assert [notice.recipient for notice in book.raised.values()] == ["region:auditor"]
+    assert publisher.published == []

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from imaging_common.events import (
+    AccessGranted,
     ConsultAccepted,
     ConsultAcknowledged,
     ConsultEvent,
@@ -18,7 +19,7 @@ from imaging_common.events import (
     StudyChanged,
     Version,
 )
-from notification.model import Organisation, concerns, notices
+from notification.model import Organisation, access_notices, concerns, notices
 
 RESIDENTS = Organisation(id="residents", hospitals=frozenset({"community"}))
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -116,3 +117,16 @@ def test_same_event_gives_the_same_notice_when_it_comes_twice() -> None:
 def test_organisation_that_is_no_topic_name_is_refused() -> None:
     with pytest.raises(ValidationError):
         Organisation(id="a_b", hospitals=frozenset())
+
+
+@pytest.mark.parametrize(("kind", "told"), [("break-glass", ["region:auditor"]), ("launch", []), ("share-link", [])])
+def test_privacy_officers_are_told_of_a_broken_glass_alone(kind: str, told: list[str]) -> None:
+    event = AccessGranted.model_validate(
+        {"grant_id": "g" * 32, "kind": kind, "user": "dr.wu", "granted_by": "dr.wu", "at": NOW, "until": LATER}
+    )
+    raised = access_notices(event, "e1", NOW)
+    assert [notice.recipient for notice in raised] == told
+    assert raised == access_notices(event, "e1", NOW)
+    for notice in raised:
+        assert (notice.kind, notice.number, notice.link) == ("break-glass", "BG-gggggggg", "/portal/audit")
+        assert "dr.wu" not in notice.model_dump_json()

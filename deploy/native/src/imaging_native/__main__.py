@@ -68,6 +68,8 @@ def _print_sign_ins(region: Region) -> None:
     print(f"\nportal    {region.portal}/portal")
     for user in USERS:
         print(f"  {user:18} {region.state['users'][user]['password']}")
+    if ehr := region.state.get("ehr", {}).get("url"):
+        print(f"EHR       {ehr}")
     print(f"processes and logs in {region.folder}; Ctrl-C ends the region", flush=True)
 
 

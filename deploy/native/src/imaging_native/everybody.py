@@ -28,7 +28,8 @@ from imaging_common.testing.kafka import send_raw
 from imaging_native import ct
 from imaging_native.asking import until
 from imaging_native.distributed import until_listed
-from imaging_native.region import Region
+from imaging_native.edges import edge_client
+from imaging_native.region import DOORS, Region
 from imaging_native.session import portal_client
 from imaging_native.tokens import person_token, program_token
 
@@ -120,13 +121,14 @@ class Everybody:
                 self.asks[service, kind] = await self._by_token(base, token)
         for service, base in bases.items():
             self.asks[service, "nobody"] = await self._by_token(base, "")
-            # An edge agent gets in with its certificate only, at the port that asks for one.
-            del self.asks[service, "edge"]
         for kind, hospital in (("edge", "community"), ("foreign-edge", "tcm")):
-            self.asks["dicom-ingest", kind] = await self._by_certificate(hospital, tokens[kind])
+            for door in DOORS:
+                self.asks[door, kind] = await self._by_certificate(hospital, door)
 
     async def _keep(self, client: httpx.AsyncClient) -> httpx.AsyncClient:
-        return await self._stack.enter_async_context(client)
+        """Close it with the rest."""
+        self._stack.push_async_callback(client.aclose)
+        return client
 
     async def _send_study(self, doctor: httpx.AsyncClient) -> str:
         """Two slices over DIMSE, linked to a resident by the EHR; the resident."""
@@ -239,9 +241,14 @@ class Everybody:
 
         return ask
 
-    async def _by_certificate(self, hospital: str, token: str) -> Ask:
-        """As a hospital's edge agent."""
-        return await self._by_token(self._region.state["ingest_tls"], token, verify=self._region.edge_tls(hospital))
+    async def _by_certificate(self, hospital: str, door: str) -> Ask:
+        """As a hospital's edge agent: its token, its certificate, its AE title."""
+        client = await self._keep(await edge_client(self._region.state, hospital, door=door))
+
+        async def ask(method: str, address: str) -> Answer:
+            return await self._send(client, method, address, {})
+
+        return ask
 
     async def _send(self, client: httpx.AsyncClient, method: str, address: str, headers: dict[str, str]) -> Answer:
         query = {"StudyInstanceUID": self._study, "StudyInstanceUIDs": self._study} if method == "GET" else {}

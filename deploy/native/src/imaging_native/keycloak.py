@@ -1,5 +1,6 @@
 """Keycloak as a local process, with the region's realm."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -48,28 +49,27 @@ class Keycloak:
         await self.process.start()
         await self.create_realm(variables)
 
+    async def admin(self) -> httpx.AsyncClient:
+        """A client of the admin API, signed in for a minute; the caller closes it."""
+        client = httpx.AsyncClient(base_url=self.url, timeout=60)
+        token = await client.post(
+            "/realms/master/protocol/openid-connect/token",
+            data={
+                "grant_type": "password",
+                "client_id": "admin-cli",
+                "username": "admin",
+                "password": self._admin_password,
+            },
+        )
+        token.raise_for_status()
+        client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+        return client
+
     async def create_realm(self, variables: dict[str, str]) -> None:
         """Create the realm by the admin API."""
         realm = Template(REALM_FILE.read_text()).substitute(variables)
-        async with httpx.AsyncClient(base_url=self.url, timeout=60) as client:
-            token = await client.post(
-                "/realms/master/protocol/openid-connect/token",
-                data={
-                    "grant_type": "password",
-                    "client_id": "admin-cli",
-                    "username": "admin",
-                    "password": self._admin_password,
-                },
-            )
-            token.raise_for_status()
-            answer = await client.post(
-                "/admin/realms",
-                content=realm,
-                headers={
-                    "Authorization": f"Bearer {token.json()['access_token']}",
-                    "Content-Type": "application/json",
-                },
-            )
+        async with contextlib.aclosing(await self.admin()) as client:
+            answer = await client.post("/admin/realms", content=realm, headers={"Content-Type": "application/json"})
             if answer.status_code != 201:
                 raise StartFailed(f"Keycloak refused the realm: {answer.status_code} {answer.text[:500]}")
 

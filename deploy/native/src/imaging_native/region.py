@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import ssl
 import sys
 import tempfile
 import time
@@ -15,12 +16,14 @@ from typing import Any, Self
 
 from pymongo import AsyncMongoClient
 
+from imaging_common.tls import client_context
 from imaging_native import topics
 from imaging_native.fetch import Installed, cache_folder, fetch_all
 from imaging_native.guard import guard
 from imaging_native.keycloak import Keycloak
 from imaging_native.link import EdgeLink
 from imaging_native.pacs import DcmqrscpPacs, OrthancPacs
+from imaging_native.pki import RegionCa
 from imaging_native.ports import free_port
 from imaging_native.process import CENTRE_NICENESS, LocalProcess, http_ready
 from imaging_native.servers import DATABASES, Kafka, MinioServer, MongoDb, kafka_principals
@@ -31,14 +34,22 @@ HOSPITALS: dict[str, dict[str, str]] = {
     "tertiary": {"name_zh": "市中心医院", "name_en": "City Central Hospital", "level": "tertiary"},
     "tcm": {"name_zh": "中医医院", "name_en": "Hospital of Traditional Chinese Medicine", "level": "secondary"},
 }
+OUTSIDE: dict[str, dict[str, str]] = {
+    "outside": {"name_zh": "省人民医院（区域外）", "name_en": "Provincial Hospital (outside)", "level": "outside"}
+}
+"""Hospitals outside the region: their experts sign in at the portal; they have no edge agent and no images here."""
 PACS_HOSPITALS: dict[str, type[OrthancPacs] | type[DcmqrscpPacs]] = {"tertiary": OrthancPacs, "tcm": DcmqrscpPacs}
 """The hospitals whose images stay in their own PACS (distributed tier): one with DICOMweb, one without."""
 ORGANISATION = "residents"
+EHR_CLIENT = "ehr-residents"
 USERS: dict[str, tuple[str, str, list[str]]] = {
     "doctor.community": ("DOCTOR_PASSWORD", "community", ["doctor"]),
     "expert.secondary": ("EXPERT_PASSWORD", "secondary", ["doctor", "expert"]),
     "doctor.tertiary": ("DOCTOR_TERTIARY_PASSWORD", "tertiary", ["doctor", "expert"]),
     "doctor.tcm": ("DOCTOR_TCM_PASSWORD", "tcm", ["doctor"]),
+    "coordinator.secondary": ("COORDINATOR_PASSWORD", "secondary", ["coordinator"]),
+    "operator.community": ("OPERATOR_COMMUNITY_PASSWORD", "community", ["hospital-operator"]),
+    "expert.outside": ("EXPERT_OUTSIDE_PASSWORD", "outside", ["expert"]),
     "auditor.region": ("AUDITOR_PASSWORD", "", ["auditor"]),
     "operator.region": ("OPERATOR_PASSWORD", "", ["region-operator"]),
 }
@@ -48,8 +59,13 @@ DEMO_QUIET_SECONDS = "2"
 """Short, so that the story does not wait for a study to be called settled."""
 DEMO_SWEEP_SECONDS = "3"
 DEMO_PACS_TIMEOUT_SECONDS = "8"
+DOORS = ("dicom-ingest", "gateway")
+"""What edge agents come to over HTTPS, with their certificates."""
+SECURE_HOSPITAL, MODALITY_AE_TITLE = "community", "CT1"
+"""Its edge agent speaks DIMSE over TLS, too; a modality there has a certificate for this AE title."""
 WORKSTATION_AE_TITLE = "WORKSTATION"
 DEMO_SEAL_SECONDS = "6"
+DEMO_USAGE_SECONDS = "10"
 DEMO_CACHE_BYTES = str(4 * 1024**3)
 """Long enough for the story to see frames from staging before the pack is made."""
 
@@ -94,9 +110,19 @@ class Region:
         }
         self._secrets = {f"edge-{hospital}": secrets.token_urlsafe(24) for hospital in HOSPITALS}
         self._secrets |= {
-            name: secrets.token_urlsafe(32) for name in ("portal", "consult-service", "ehr-residents", "session")
+            name: secrets.token_urlsafe(32)
+            for name in ("portal", "consult-service", "ehr-residents", "onboarding", "session")
         }
-        self._user_passwords = {user: secrets.token_urlsafe(9) for user in USERS}
+        self._user_passwords = {user: secrets.token_urlsafe(12) for user in USERS}
+        self.ca = RegionCa(self.folder / "pki")
+        self.certificates = {
+            hospital: self.ca.edge(hospital, [hospital.upper()], hosts=["127.0.0.1", "localhost"])
+            for hospital in HOSPITALS
+        }
+        self.modality = self.ca.edge(SECURE_HOSPITAL, [MODALITY_AE_TITLE], name="modality", hosts=())
+        self._tls_ports = {name: free_port() for name in DOORS}
+        self._secure_ports = {"dimse_tls_port": free_port(), "services_tls_port": free_port()}
+        self._ehr_port = free_port()
         self._second_gateways = [free_port() for _ in range(gateways - 1)]
         self.processes: dict[str, LocalProcess] = {}
         self._clients: list[AsyncMongoClient[dict[str, Any]]] = []
@@ -110,9 +136,18 @@ class Region:
         """A service's HTTP address."""
         return f"http://127.0.0.1:{self._ports[service]}"
 
+    @property
+    def ehr(self) -> str:
+        """The EHR stand-in's address: to browsers another site than the portal's."""
+        return f"http://localhost:{self._ehr_port}"
+
     def client_secret(self, client_id: str) -> str:
         """The secret of a confidential client of the realm."""
         return self._secrets[client_id]
+
+    def edge_tls(self, hospital: str) -> ssl.SSLContext:
+        """How a hospital's edge agent speaks TLS (its requests name its AE title, too: see `imaging_native.edges`)."""
+        return client_context(self.certificates[hospital].files)
 
     def client(self, user: str) -> AsyncMongoClient[dict[str, Any]]:
         """A MongoDB client with the rights of a service or of `root`; closed with the region."""
@@ -153,8 +188,21 @@ class Region:
                 for hospital, pacs in self.pacs.items()
             },
             "workstation": {"ae_title": WORKSTATION_AE_TITLE, "port": self._workstation_port},
-            "ehr": {"client_id": "ehr-residents", "client_secret": self._secrets["ehr-residents"]},
+            "ehr": {"client_id": EHR_CLIENT, "client_secret": self._secrets[EHR_CLIENT], "url": self.ehr},
             "ingest": self.url("dicom-ingest"),
+            "ingest_tls": self._edge_url("dicom-ingest"),
+            "doors": {name: self._edge_url(name) for name in DOORS},
+            "pki": {
+                "ca": str(self.ca.path),
+                "edges": {h: [str(c.cert), str(c.key)] for h, c in self.certificates.items()},
+                "modality": {
+                    "hospital": SECURE_HOSPITAL,
+                    "ae_title": MODALITY_AE_TITLE,
+                    "cert": str(self.modality.cert),
+                    "key": str(self.modality.key),
+                    **self._secure_ports,
+                },
+            },
             "consult": self.url("consult"),
             "audit": self.url("audit"),
             "mongo": {"url": self.mongodb.url("root"), "urls": {name: self.mongodb.url(name) for name in DATABASES}},
@@ -188,8 +236,7 @@ class Region:
                 self.link.start(
                     {
                         "kafka": self.kafka.edge_port,
-                        "dicom-ingest": self._ports["dicom-ingest"],
-                        "gateway": self._ports["gateway"],
+                        **self._tls_ports,
                     }
                 )
             )
@@ -210,6 +257,8 @@ class Region:
             self._add(name, self._ports[name])
         for number, port in enumerate(self._second_gateways, start=2):
             self._add("gateway", port, f"gateway-{number}")
+        if "gateway" in self._service_names and self._with_keycloak:
+            self._add_ehr()
         services = [p for p in self.processes.values() if p not in servers]
         for process in services:
             process.launch()
@@ -254,7 +303,7 @@ class Region:
     def _add(self, service: str, port: int, name: str | None = None) -> None:
         package = "edge_agent" if service.startswith("edge-agent-") else service.replace("-", "_")
         prefix = package.upper() + "_"
-        settings = {**self._common(service, port), **self._own(service)}
+        settings = {**self._common(service, port), **self._own(service), **self._tls(service, name)}
         self.processes[name or service] = LocalProcess(
             name or service,
             [sys.executable, "-m", package],
@@ -262,6 +311,28 @@ class Region:
             self.folder,
             http_ready(f"http://127.0.0.1:{port}/health/ready"),
             0 if service in EDGES else CENTRE_NICENESS,
+        )
+
+    def _add_ehr(self) -> None:
+        """The EHR stand-in: outside of the region, with nothing but its own credentials."""
+        settings = {
+            "http_port": str(self._ehr_port),
+            "public_url": self.ehr,
+            "portal_url": self.portal,
+            "organisation": ORGANISATION,
+            "client_id": EHR_CLIENT,
+            "client_secret": self._secrets[EHR_CLIENT],
+            "oidc_issuer": self.keycloak.issuer,
+            "kafka_bootstrap": self.kafka.bootstrap,
+            "kafka_username": topics.ehr_principal(ORGANISATION),
+            "kafka_password": self.kafka.passwords[topics.ehr_principal(ORGANISATION)],
+        }
+        self.processes["ehr-standin"] = LocalProcess(
+            "ehr-standin",
+            [sys.executable, "-m", "imaging_native.ehr_standin"],
+            {f"EHR_{key.upper()}": value for key, value in settings.items()} | _bytecode(),
+            self.folder,
+            http_ready(f"http://127.0.0.1:{self._ehr_port}/health/ready"),
         )
 
     def _common(self, service: str, port: int) -> dict[str, str]:
@@ -305,31 +376,74 @@ class Region:
                 "workstations": f"{WORKSTATION_AE_TITLE}@127.0.0.1:{self._workstation_port}",
                 "gateway_url": self._edge_url("gateway"),
                 "mllp_port": str(self._mllp_ports[hospital]),
+                **self.certificates[hospital].settings(),
+                **({k: str(p) for k, p in self._secure_ports.items()} if hospital == SECURE_HOSPITAL else {}),
                 **self._own_pacs(hospital),
                 **self._edge_settings,
             }
         hospitals = [
             {"hospital": h, "tier": "distributed" if h in PACS_HOSPITALS else "central", **names}
-            for h, names in HOSPITALS.items()
+            for h, names in (HOSPITALS | OUTSIDE).items()
         ]
         return {
-            "object-writer": {"seal_quiet_seconds": DEMO_SEAL_SECONDS, "cache_bytes": DEMO_CACHE_BYTES},
+            "object-writer": {
+                "seal_quiet_seconds": DEMO_SEAL_SECONDS,
+                "cache_bytes": DEMO_CACHE_BYTES,
+                "usage_seconds": DEMO_USAGE_SECONDS,
+            },
             "indexer": {"quiet_seconds": DEMO_QUIET_SECONDS},
+            "dicom-ingest": {"dicomweb_url": f"{self.portal}/dicomweb"},
             "gateway": {
                 "public_url": self.portal,
                 "oidc_client_id": "portal",
                 "oidc_client_secret": self._secrets["portal"],
                 "session_secret": self._secrets["session"],
                 "consult_url": self.url("consult"),
+                "ingest_url": self.url("dicom-ingest"),
+                "audit_url": self.url("audit"),
                 "ohif_dir": str(self._installed.ohif),
+                **self._operating(),
                 "hospitals": json.dumps(hospitals, ensure_ascii=False),
+                "ehrs": json.dumps(
+                    [
+                        {
+                            "client_id": EHR_CLIENT,
+                            "origins": [self.ehr],
+                            "iss": f"{self.ehr}/fhir",
+                            "smart_client_id": "regional-portal",
+                        }
+                    ]
+                ),
             },
             "notification": {"organisations": json.dumps([{"id": ORGANISATION, "hospitals": list(HOSPITALS)}])},
         }.get(service, {})
 
+    def _operating(self) -> dict[str, str]:
+        """What the operators' pages of the gateway need: replay, and onboarding of hospitals."""
+        return {
+            "operations_kafka_username": topics.OPERATIONS,
+            "operations_kafka_password": self.kafka.passwords[topics.OPERATIONS],
+            "onboarding_kafka_username": topics.ONBOARDING,
+            "onboarding_kafka_password": self.kafka.passwords[topics.ONBOARDING],
+            "onboarding_client_id": "onboarding",
+            "onboarding_client_secret": self._secrets["onboarding"],
+            "onboarding_ca_certificate": str(self.ca.path),
+            "onboarding_ca_key": str(self.ca.key_path),
+            "edge_kafka_bootstrap": self.kafka.edge_bootstrap,
+            "edge_ingest_url": self._edge_url("dicom-ingest"),
+            "edge_gateway_url": self._edge_url("gateway"),
+        }
+
+    def _tls(self, service: str, name: str | None) -> dict[str, str]:
+        """Of what edge agents come to: its port for them and its certificate; a second copy has a port of its own."""
+        if service not in DOORS:
+            return {}
+        port = free_port() if name else self._tls_ports[service]
+        return {"tls_port": str(port), **self.ca.server(name or service).settings()}
+
     def _edge_url(self, service: str) -> str:
         """A service's address as edge agents see it: over the link that can be cut, where there is one."""
-        return f"http://127.0.0.1:{self.link.ports[service]}" if self.link else self.url(service)
+        return f"https://127.0.0.1:{self.link.ports[service] if self.link else self._tls_ports[service]}"
 
     def _own_pacs(self, hospital: str) -> dict[str, str]:
         """Settings of an edge agent about its hospital's PACS."""
@@ -344,7 +458,7 @@ class Region:
             "pacs_sweep_seconds": DEMO_SWEEP_SECONDS,
             "pacs_timeout_seconds": DEMO_PACS_TIMEOUT_SECONDS,
             "pacs_backfill_per_minute": "6000",
-            "pacs_headers_per_minute": "6000",
+            "pacs_header_instances_per_minute": "300",
             "move_port": str(self._move_ports[hospital]),
         }
 
@@ -361,6 +475,7 @@ class Region:
         variables = {variable: self._user_passwords[user] for user, (variable, _, _) in USERS.items()}
         variables |= {"PORTAL_URL": self.portal, "PORTAL_CLIENT_SECRET": self._secrets["portal"]}
         variables["EHR_RESIDENTS_CLIENT_SECRET"] = self._secrets["ehr-residents"]
+        variables["ONBOARDING_CLIENT_SECRET"] = self._secrets["onboarding"]
         variables["CONSULT_SERVICE_CLIENT_SECRET"] = self._secrets["consult-service"]
         for hospital in HOSPITALS:
             variables[f"EDGE_{hospital.upper()}_CLIENT_SECRET"] = self._secrets[f"edge-{hospital}"]

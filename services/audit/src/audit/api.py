@@ -1,6 +1,7 @@
 """HTTP in: the record, for auditors only."""
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from audit.exports.dicom import DOCUMENT_BEGIN, DOCUMENT_END, audit_message
 from audit.exports.fhir import audit_event
 from audit.model import Link, Position, RecordQuery
 from audit.ports import RecordStore
-from audit.usecases import export_records, note_look, read_records
+from audit.usecases import export_records, note_look, read_records, read_summary
 from imaging_common.audit import Action
 from imaging_common.auth import Claims, TokenVerifier
 from imaging_common.http import Access, Problem, access, bearer_claims
@@ -26,7 +27,7 @@ Text = Annotated[str, Query(max_length=200)]
 
 
 def build_api(store: RecordStore, verifier: TokenVerifier) -> APIRouter:
-    """`GET /records` and `GET /records/export`."""
+    """`GET /records`, `GET /records/summary` and `GET /records/export`."""
     router = APIRouter()
 
     async def auditor(request: Request) -> Claims:
@@ -52,6 +53,14 @@ def build_api(store: RecordStore, verifier: TokenVerifier) -> APIRouter:
             following = request.url.remove_query_params("offset").include_query_params(after=last, limit=limit)
             response.headers["Link"] = f'</records?{following.query}>; rel="next"'
         return page
+
+    @router.get("/records/summary", openapi_extra=access(Access.AUDITOR))
+    async def summary(
+        who: Annotated[Claims, Depends(auditor)], query: Annotated[RecordQuery, Depends(query_from)]
+    ) -> dict[str, Any]:
+        """Who looked, of the records that match: `people`, by hospital, who looked last first; `more`: not all."""
+        people, more = await read_summary(store, who, query)
+        return {"people": [asdict(one) for one in people], "more": more}
 
     @router.get("/records/export", openapi_extra=access(Access.AUDITOR))
     async def export(

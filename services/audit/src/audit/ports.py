@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from audit.model import Anchor, Head, Link, RecordQuery
+from audit.summary import Looker
 
 
 class RecordStore(Protocol):
@@ -15,6 +16,10 @@ class RecordStore(Protocol):
 
     async def search(self, query: RecordQuery, limit: int, offset: int) -> list[Link]:
         """Links whose record matches, the newest first."""
+        ...
+
+    async def summary(self, query: RecordQuery) -> tuple[list[Looker], bool]:
+        """Who looked, of the records that match (`summary.summarize`), at most `MAX_PEOPLE`; and if there are more."""
         ...
 
     async def heads(self) -> dict[str, Head]:

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from audit.model import Anchor, Break, Head, Link, Position, RecordQuery, check_link
 from audit.ports import AnchorVault, RecordStore
-from imaging_common.audit import Action, Outcome
+from audit.summary import Looker
+from imaging_common.audit import Action, Outcome, who
 from imaging_common.auth import Claims
 from imaging_common.events import AuditRecorded
 
@@ -43,13 +44,20 @@ async def read_records(
     """Links that match, the newest first, and if there are more. The look itself goes into the record before."""
     found = await store.search(query, limit + 1, offset)
     page = found[:limit]
-    await note_look(store, reader, "success", count=len(page), study_uid=query.study_uid)
+    await note_look(store, reader, "success", count=len(page), query=query)
     return page, len(found) > limit
+
+
+async def read_summary(store: RecordStore, reader: Claims, query: RecordQuery) -> tuple[list[Looker], bool]:
+    """Who looked, of the records that match; and if there are more people. The look itself is recorded before."""
+    people, more = await store.summary(query)
+    await note_look(store, reader, "success", reason="summary", count=len(people), query=query)
+    return people, more
 
 
 async def export_records(store: RecordStore, reader: Claims, query: RecordQuery) -> AsyncIterator[Link]:
     """All links that match, the newest first, page by page; that they leave is recorded before the first does."""
-    await note_look(store, reader, "success", action="export", study_uid=query.study_uid)
+    await note_look(store, reader, "success", action="export", query=query)
 
     async def links() -> AsyncIterator[Link]:
         page = await store.search(query, EXPORT_PAGE, 0)
@@ -76,7 +84,7 @@ async def note_look(
     action: Action = "search",
     reason: str = "",
     count: int = 0,
-    study_uid: str | None = None,
+    query: RecordQuery = RecordQuery(),
 ) -> None:
     """Record that somebody read the audit record, or was not let in (PS3.15 A.5.3.2, Audit Log Used)."""
     look = AuditRecorded(
@@ -85,10 +93,9 @@ async def note_look(
         action=action,
         outcome=outcome,
         reason=reason,
-        user=reader.user,
-        hospital=reader.hospital,
-        roles=sorted(reader.roles),
-        study_uid=study_uid,
+        **(who(reader) | {"roles": sorted(reader.roles)}),
+        study_uid=query.study_uid,
+        resident_id=query.residents[0] if query.residents else None,
         count=count,
         at=datetime.now(UTC),
     )

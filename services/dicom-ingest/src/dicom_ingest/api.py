@@ -1,7 +1,6 @@
-"""HTTP in: STOW-RS (PS3.18 §10.5) and catalogues. Only an edge agent's token stores, and only for its own hospital."""
+"""HTTP in: STOW-RS (PS3.18 §10.5) and catalogues; who may store is decided in `api_senders`."""
 
 import tempfile
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
@@ -9,19 +8,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
+from dicom_ingest.api_senders import sender_from
 from dicom_ingest.errors import BadRequest, ScratchFull
-from dicom_ingest.model import RETRIEVAL_ID, Outcome, Sender, is_hospital, status_code, store_response
+from dicom_ingest.model import RETRIEVAL_ID, Outcome, Sender, status_code, store_response
 from dicom_ingest.multipart import Limits, PartReader, boundary_of
 from dicom_ingest.settings import Settings
 from dicom_ingest.usecases.store_catalogue import StoreCatalogue
 from dicom_ingest.usecases.store_instances import StoreInstances
 from imaging_common.audit import AuditTrail
-from imaging_common.auth import Claims, InvalidToken, TokenVerifier
-from imaging_common.http import Access, Problem, access, bearer_claims
+from imaging_common.auth import TokenVerifier
+from imaging_common.http import Access, Problem, access
 from imaging_common.ids import is_uid
 from imaging_common.objects.store import StoreFull
 
-EDGE_ROLE = "edge-agent"
 SCRATCH_PREFIX = "imaging-stow-"
 ANSWER = "application/dicom+json"
 CATALOGUE = "application/vnd.imaging.catalogue+zstd"
@@ -37,7 +36,8 @@ def build_router(
 ) -> APIRouter:
     """`POST /studies`, `POST /studies/{study}` and `POST /studies/{study}/catalogue`."""
     router = APIRouter()
-    sender = sender_from(verifier, audit)
+    sender = sender_from(settings, verifier, audit, portal=True)
+    edge = sender_from(settings, verifier, audit)
 
     @router.post("/studies", openapi_extra=access(Access.STORE))
     async def store(request: Request, who: Annotated[Sender, Depends(sender)]) -> JSONResponse:
@@ -52,11 +52,13 @@ def build_router(
         check_study(study_uid)
         if retrieval is not None and RETRIEVAL_ID.fullmatch(retrieval) is None:
             raise Problem(400, "the retrieval in the address is no id: 32 digits of hexadecimal, lower case")
+        if retrieval is not None and not who.has_edge:
+            raise Problem(400, "only a hospital's edge agent brings what was retrieved from its PACS")
         return await answer(request, who, study_uid, retrieval)
 
     @router.post("/studies/{study_uid}/catalogue", openapi_extra=access(Access.EDGE))
     async def store_study_catalogue(
-        request: Request, study_uid: str, who: Annotated[Sender, Depends(sender)]
+        request: Request, study_uid: str, who: Annotated[Sender, Depends(edge)]
     ) -> JSONResponse:
         """Store what a PACS says of one study."""
         check_study(study_uid)
@@ -105,33 +107,6 @@ def build_router(
         return outcomes
 
     return router
-
-
-def sender_from(verifier: TokenVerifier, audit: AuditTrail) -> Callable[[Request], Awaitable[Sender]]:
-    """A dependency that knows the sender by the bearer token (RFC 6750), and audits whom it turns away."""
-
-    async def sender(request: Request) -> Sender:
-        try:
-            claims = await bearer_claims(request, verifier)
-        except Problem as problem:
-            if isinstance(problem.__cause__, InvalidToken):
-                await audit.record(action="store", outcome="denied", reason="invalid-token", user="")
-            raise
-        if reason := refusal(claims):
-            await audit.record(
-                action="store", outcome="denied", reason=reason, user=claims.user, hospital=claims.hospital
-            )
-            raise Problem(403, "only an edge agent of a known hospital may store")
-        return Sender(claims.user, claims.hospital, has_edge=True)
-
-    return sender
-
-
-def refusal(claims: Claims) -> str:
-    """Why this user may not store; empty: it may."""
-    if EDGE_ROLE not in claims.roles:
-        return "not-an-edge-agent"
-    return "" if is_hospital(claims.hospital) else "no-hospital"
 
 
 def check_study(study_uid: str) -> None:

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
-from dicom_ingest.api import read_bounded, sender_from
+from dicom_ingest.api import read_bounded
+from dicom_ingest.api_senders import sender_from
 from dicom_ingest.errors import BadRequest
 from dicom_ingest.model import Sender
 from dicom_ingest.settings import Settings
@@ -26,7 +27,7 @@ def build_report_router(
 ) -> APIRouter:
     """Both doors; who may send is who may store instances of that hospital."""
     router = APIRouter()
-    sender = sender_from(verifier, audit)
+    sender = sender_from(settings, verifier, audit)
 
     @router.post("/reports", openapi_extra=access(Access.EDGE))
     async def post_message(request: Request, who: Annotated[Sender, Depends(sender)]) -> JSONResponse:

@@ -1,6 +1,7 @@
 """DICOM in: C-STORE and C-ECHO (PS3.7 §9.1.1, §9.1.5) for senders without an edge agent. 0x0000 means staged."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ from imaging_common.dicom.association import HardenedServer, listen, make_ae
 from imaging_common.dicom.sinks import PartTenSink, StoreRequest
 from imaging_common.errors import RetryableError
 from imaging_common.telemetry import current_traceparent, get_logger, get_tracer
+from imaging_common.tls import BadTls, TlsFiles, server_context
 
 SUCCESS = 0x0000
 STAGE_SECONDS = 180.0
@@ -147,8 +149,16 @@ class Acceptor:
             self._callers.allows,
             lambda request: budget.sink(self._folder, request),
             [(evt.EVT_C_STORE, scp.store_on_c_store)],
+            ssl_context=self._context() if settings.dimse_tls else None,
+            allow_peer=lambda names, title: title in names.ae_titles and self._callers.may_be(title, names.hospital),
         )
         self._server.start()
+
+    def _context(self) -> ssl.SSLContext:
+        files = TlsFiles.of(self._settings.tls_cert, self._settings.tls_key, self._settings.tls_ca)
+        if files is None:
+            raise BadTls("dimse_tls needs tls_cert, tls_key and tls_ca")
+        return server_context(files)
 
     def stop(self) -> None:
         """End; what was not answered is sent again. Blocking."""

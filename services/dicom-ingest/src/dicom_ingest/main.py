@@ -34,7 +34,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     store = MinioObjectStore(settings)
     audit = AuditTrail(SERVICE, messaging.publisher)
     store_instances = StoreInstances(store, messaging.publisher, audit)
-    verifier = TokenVerifier(settings.oidc_issuer, settings.oidc_audience)
+    verifier = TokenVerifier.of(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from dicom_ingest.errors import BadCallers
 from imaging_common.dicom import CheckedInstance
@@ -30,6 +30,23 @@ class Sender:
     principal: str
     hospital: str
     has_edge: bool
+    person: str = ""
+    """Of the portal: the user on whose behalf it stores."""
+    person_hospital: str = ""
+
+    def audited(self) -> "Audited":
+        """Who the audit record names, and what they came through."""
+        if self.person:
+            return {"user": self.person, "hospital": self.person_hospital, "source": self.principal}
+        return {"user": self.principal, "hospital": self.hospital}
+
+
+class Audited(TypedDict, total=False):
+    """Who stores, as fields of an audit record."""
+
+    user: Required[str]
+    hospital: Required[str]
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +108,10 @@ class Callers:
             if caller.ae_title == ae_title and caller.address in ("", address):
                 return caller.hospital
         return None
+
+    def may_be(self, ae_title: str, hospital: str) -> bool:
+        """Whether a caller of that title stores for that hospital."""
+        return any(caller.ae_title == ae_title and caller.hospital == hospital for caller in self._callers)
 
 
 def _caller(entry: str) -> Caller:

@@ -29,6 +29,9 @@ class Settings(ServiceSettings):
     dimse_host: str = "127.0.0.1"
     dimse_port: int = 0
     """0: no C-STORE SCP."""
+    dimse_tls: bool = False
+    """The SCP speaks TLS alone (PS3.15 B.12): a caller's certificate names its AE title and the hospital that
+    `callers` has for it."""
     dimse_associations: int = 64
     dimse_scratch_bytes: int = 8 * 1024**3
     """Bytes of instances that arrive by C-STORE and are not staged yet; beyond, 0xA700."""

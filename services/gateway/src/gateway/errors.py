@@ -4,10 +4,15 @@ ImagingError
 ├── RetryableError
 │   ├── ProviderUnavailable   the OIDC provider does not answer
 │   ├── ConsultUnavailable    the consult service does not answer
+│   ├── AuditUnavailable      the audit service does not answer, or refuses the auditor's token
+│   ├── IngestUnavailable     the ingest does not answer
+│   ├── OnboardingFailed      a server did not do its part of an onboarding
 │   └── HolderAway            the hospital that holds the images cannot give them now
 └── RejectedError
     ├── SignInFailed          the provider's answer does not belong to a sign-in that began here
+    ├── LaunchRefused         a launch code, a share link or a SMART launch that opens nothing
     ├── RegistryConflict      a hospital's entry changed without a new revision
+    ├── IngestRefused         the ingest takes nothing of a store request
     └── ConsultRefused        the consult service says no
         ├── ConsultNotFound   no such case for this person
         └── ConsultConflict   somebody else was faster
@@ -25,6 +30,18 @@ class ConsultUnavailable(RetryableError):
     """The consult service does not answer in time, or answers with 5xx."""
 
 
+class AuditUnavailable(RetryableError):
+    """The audit service does not answer in time, or refuses the token."""
+
+
+class IngestUnavailable(RetryableError):
+    """The ingest does not answer in time, or answers with 5xx."""
+
+
+class OnboardingFailed(RetryableError):
+    """A server did not do its part of an onboarding; the step can be tried again. The text says what it answered."""
+
+
 class HolderAway(RetryableError):
     """Images lie at a hospital that cannot give them now; `away` says why and since when."""
 
@@ -37,8 +54,25 @@ class SignInFailed(RejectedError):
     """The provider's answer does not belong to a sign-in that began in this browser, or was refused."""
 
 
+class LaunchRefused(RejectedError):
+    """A launch code, a share link or a SMART launch opens nothing; `status` is the answer's, `reason` a word."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"the window does not open: {reason}")
+        self.status = status
+        self.reason = reason
+
+
 class RegistryConflict(RejectedError):
     """A hospital's entry changed while its revision did not."""
+
+
+class IngestRefused(RejectedError):
+    """The ingest takes nothing of a store request; `status` is its answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the ingest answered {status}")
+        self.status = status
 
 
 class ConsultRefused(RejectedError):

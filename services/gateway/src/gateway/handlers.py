@@ -9,6 +9,8 @@ from gateway.retrievals.retriever import Retriever
 from gateway.usecases.apply_grant import apply_grant
 from gateway.usecases.prefetch_studies import Prefetch
 from imaging_common.events import (
+    AccessEnded,
+    AccessGranted,
     ConsultAccepted,
     ConsultAcknowledged,
     ConsultEvent,
@@ -58,6 +60,8 @@ def build_live_reader(
         try:
             if isinstance(event, TRANSITIONS):
                 await apply_grant(grants, event)
+                forget_subjects()
+            elif isinstance(event, AccessGranted | AccessEnded):
                 forget_subjects()
             elif isinstance(event, NoticeRaised):
                 await notices.add(event)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from imaging_common.access import Action, Grant, StudyRef, Subject, decide
 from imaging_common.auth import Claims
 from imaging_common.events import (
+    AccessGranted,
     ConsultAcknowledged,
     ConsultEvent,
     ConsultRejected,
@@ -69,6 +70,28 @@ class Tokens:
     id: str
 
 
+SessionKind = Literal["portal", "launch", "share"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLogout:
+    """Whose sessions the provider has ended: the one `sid` names, else all of `sub`."""
+
+    sid: str
+    sub: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedSession:
+    """A session that was ended, for the record."""
+
+    user: str
+    hospital: str
+    roles: frozenset[str] = frozenset()
+    session: str = ""
+    """Its name in the record."""
+
+
 @dataclass(slots=True)
 class Session:
     """One signed-in browser. `key` is the digest of the cookie's value."""
@@ -81,6 +104,17 @@ class Session:
     csrf: str
     search: dict[str, str] = field(default_factory=dict)
     """The study list's last search, so that it is still there after a look at images."""
+    kind: SessionKind = "portal"
+    """`launch` and `share` are windows: they see what their grant names, and no page of the portal but the viewer's."""
+    grant_id: str = ""
+    """The grant of a window."""
+    purpose: str = ""
+    """Why a window was opened."""
+    joined: tuple[str, ...] = ()
+    """Share links that were opened in a portal session: they are the person's while it lasts."""
+    sid: str = ""
+    """The provider's session and subject (ID token `sid`, `sub`), by which it ends this one."""
+    sub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +195,18 @@ class HolderTurned:
     holder: str
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeSpoke:
+    """A hospital's edge agent gave a sign of life, fell silent, or answered a test: its operators' pages look again."""
+
+    hospital: str
+
+
 def recipients_of(claims: Claims) -> list[str]:
     """The names under which a person is told things (`NoticeRaised.recipient`)."""
-    return [f"user:{claims.user}", *(f"hospital:{claims.hospital}:{role}" for role in sorted(claims.roles))]
+    roles = sorted(claims.roles)
+    region = [f"region:{role}" for role in roles]
+    return [f"user:{claims.user}", *(f"hospital:{claims.hospital}:{role}" for role in roles), *region]
 
 
 def tells(subject: Subject, event: Any) -> list[str]:
@@ -179,6 +222,11 @@ def tells(subject: Subject, event: Any) -> list[str]:
         return ["progress"] if decide(subject, Action.SEARCH, ref).allowed else []
     if isinstance(event, HolderTurned):
         return ["studies"]
+    if isinstance(event, AccessGranted):
+        return ["studies", "glass"] if event.user and event.user == subject.user else []
+    if isinstance(event, EdgeSpoke):
+        own = "hospital-operator" in subject.roles and subject.hospital == event.hospital
+        return ["hospitals", f"hospital-{event.hospital}"] if own or "region-operator" in subject.roles else []
     if isinstance(event, ConsultEvent):
         party = subject.hospital and subject.hospital in (event.applicant_hospital, event.consultant_hospital)
         return ["consults", f"consult-{event.consult_id}"] if party else []

@@ -1,12 +1,21 @@
 """What the gateway's use cases need of the world."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from gateway.model import CaseGrant, HospitalEntry, Order, Session, StudyCommands, Tokens
+from gateway.model import (
+    CaseGrant,
+    EndedSession,
+    HospitalEntry,
+    Order,
+    ProviderLogout,
+    Session,
+    StudyCommands,
+    Tokens,
+)
 from imaging_common.auth import Claims
-from imaging_common.events import NoticeRaised
+from imaging_common.events import AuditRecorded, NoticeRaised
 
 
 class SessionStore(Protocol):
@@ -40,6 +49,18 @@ class SessionStore(Protocol):
         """Forget the session."""
         ...
 
+    async def end_of_provider(self, logout: ProviderLogout) -> list[EndedSession]:
+        """Forget the sessions that the provider has ended; which they were."""
+        ...
+
+    async def join(self, key: str, grant_id: str) -> None:
+        """Let a portal session see what a share link names."""
+        ...
+
+    async def end_windows(self, grant_id: str) -> int:
+        """End the windows of a grant; how many there were."""
+        ...
+
 
 class IdentityProvider(Protocol):
     """The OIDC provider (OpenID Connect Core 1.0, authorization code flow with PKCE, RFC 7636)."""
@@ -54,6 +75,10 @@ class IdentityProvider(Protocol):
 
     async def refresh(self, tokens: Tokens) -> tuple[Claims, Tokens, float] | None:
         """New tokens; None when the provider has ended the session."""
+        ...
+
+    async def logout_of(self, token: str) -> ProviderLogout:
+        """Whose sessions a logout token ends (OpenID Connect Back-Channel Logout 1.0); raises SignInFailed."""
         ...
 
     async def end_session_url(self) -> str:
@@ -136,16 +161,42 @@ class ConsultService(Protocol):
         """Issue the report; the case afterwards."""
         ...
 
+    async def reports(
+        self, token: str, *, studies: Sequence[Mapping[str, str]] = (), consult_id: str = ""
+    ) -> Sequence[dict[str, Any]]:
+        """Cases with an issued report on any of these studies (`study_uid`, `holder`), or the case with this id, as far
+        as the token's owner may read it: parties of the case, and an EHR's own account."""
+        ...
+
+
+class AuditRecords(Protocol):
+    """The audit service, asked with the auditor's own token."""
+
+    async def search(self, token: str, params: Mapping[str, str | Sequence[str]]) -> tuple[list[dict[str, Any]], str]:
+        """One page of links, the newest first, and the place after which the next begins."""
+        ...
+
+    async def summary(self, token: str, params: Mapping[str, str | Sequence[str]]) -> tuple[list[dict[str, Any]], bool]:
+        """Who looked, of the records that match, one row per person, by hospital; and if there are more people."""
+        ...
+
+    async def export(self, token: str, params: Mapping[str, str | Sequence[str]], form: str) -> AsyncIterator[bytes]:
+        """All records that match, in the words of FHIR or DICOM, streamed."""
+        ...
+
 
 class OrderBook(Protocol):
-    """The orders for the hospitals' worklists; placing and cancelling tells the hospital's edge agent."""
+    """The orders for the hospitals' worklists; placing and cancelling tells the hospital's edge agent.
 
-    async def place(self, order: Order) -> None:
+    `record` is the audit record of the act: it is written in the same transaction.
+    """
+
+    async def place(self, order: Order, record: AuditRecorded) -> None:
         """Keep it and send it, in one transaction; the same order again changes nothing."""
         ...
 
-    async def cancel(self, hospital: str, order_id: str) -> Order | None:
-        """Take an open order of that hospital back; None when there is none."""
+    async def cancel(self, hospital: str, order_id: str, record: AuditRecorded) -> Order | None:
+        """Take an open order of that hospital back; None when there is none. `record` is given the order's study."""
         ...
 
     async def open_orders(self, hospital: str, limit: int) -> list[Order]:
@@ -162,21 +213,26 @@ class ReportStatements(Protocol):
 
 
 class CommandBook(Protocol):
-    """What operators ordered about studies of the central tier."""
+    """What operators ordered about studies of the central tier.
+
+    `record` is the audit record of the act: it is written in the same transaction.
+    """
 
     async def of(self, holder: str, study_uid: str) -> StudyCommands:
         """What holds now; nothing was ordered: revision 0."""
         ...
 
-    async def delete(self, commands: StudyCommands, *, reason: str, user: str, purge_after: datetime) -> bool:
+    async def delete(
+        self, commands: StudyCommands, *, reason: str, user: str, purge_after: datetime, record: AuditRecorded
+    ) -> bool:
         """Order the deletion, if nothing was ordered meanwhile."""
         ...
 
-    async def restore(self, commands: StudyCommands, *, user: str) -> bool:
+    async def restore(self, commands: StudyCommands, *, user: str, record: AuditRecorded) -> bool:
         """Undo the deletion, if nothing was ordered meanwhile."""
         ...
 
-    async def hold(self, commands: StudyCommands, *, held: bool, user: str) -> bool:
+    async def hold(self, commands: StudyCommands, *, held: bool, user: str, record: AuditRecorded) -> bool:
         """Set or lift the legal hold, if nothing was ordered meanwhile."""
         ...
 
@@ -191,3 +247,76 @@ class PatientStatements(Protocol):
     async def say(self, hospital: str, patient_id: str, resident_id: str | None) -> int:
         """State it (None: the link is taken back) with the next revision, which is returned."""
         ...
+
+
+class InstanceStore(Protocol):
+    """The region's ingest, as the portal uses it: instances are stored for the holder that the portal names."""
+
+    async def store(
+        self, holder: str, study_uid: str, files: Sequence[bytes], *, user: str, hospital: str = ""
+    ) -> dict[str, Any]:
+        """Store Part 10 files of one study on behalf of a user; the Store Instances Response (PS3.18 Annex I).
+
+        Raises
+        ------
+        IngestUnavailable
+            Nothing is known to be stored.
+        IngestRefused
+            Nothing is stored.
+        """
+        ...
+
+
+class FakeInstanceStore:
+    """`InstanceStore` that remembers, and stores everything."""
+
+    def __init__(self) -> None:
+        self.stored: list[tuple[str, str, bytes, str]] = []
+        self.error: Exception | None = None
+
+    async def store(
+        self, holder: str, study_uid: str, files: Sequence[bytes], *, user: str, hospital: str = ""
+    ) -> dict[str, Any]:
+        """See `InstanceStore.store`."""
+        if self.error is not None:
+            raise self.error
+        self.stored += [(holder, study_uid, file, user) for file in files]
+        return {"00081199": {"vr": "SQ", "Value": [{} for _ in files]}}
+
+
+class InstanceDoor(Protocol):
+    """The region's ingest, for what people upload: a request's body goes through as it comes."""
+
+    async def forward(
+        self, holder: str, content_type: str, length: int, body: AsyncIterator[bytes], *, user: str, hospital: str
+    ) -> dict[str, Any]:
+        """Store the instances of a multipart body (PS3.18 §10.5) for a holder on behalf of a user of a hospital; the
+        Store Instances Response (Annex I).
+
+        Raises
+        ------
+        IngestUnavailable
+            Nothing is known to be stored: the same body may be sent again.
+        IngestRefused
+            Nothing is stored.
+        """
+        ...
+
+
+class FakeInstanceDoor:
+    """`InstanceDoor` that answers what it was told to, and remembers what came."""
+
+    def __init__(self) -> None:
+        self.came: list[tuple[str, str, bytes, str]] = []
+        self.answer: dict[str, Any] = {}
+        self.error: Exception | None = None
+
+    async def forward(
+        self, holder: str, content_type: str, length: int, body: AsyncIterator[bytes], *, user: str, hospital: str
+    ) -> dict[str, Any]:
+        """See `InstanceDoor.forward`."""
+        if self.error is not None:
+            raise self.error
+        data = b"".join([chunk async for chunk in body])
+        self.came.append((holder, content_type, data, user))
+        return self.answer

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from imaging_common.events import (
     CONSULT_EVENTS,
+    AccessGranted,
     ConsultEvent,
     Envelope,
     ReportAmended,
@@ -13,7 +14,7 @@ from imaging_common.events import (
 from imaging_common.messaging import EventPublisher, EventRouter
 from notification.model import Organisation
 from notification.ports import NoticeBook
-from notification.usecases import forward_to_ehrs, raise_notices
+from notification.usecases import forward_to_ehrs, raise_notices, tell_privacy_officers
 
 
 def build_router(organisations: Sequence[Organisation], publisher: EventPublisher, book: NoticeBook) -> EventRouter:
@@ -33,6 +34,11 @@ def build_router(organisations: Sequence[Organisation], publisher: EventPublishe
     async def tell_people_on_consult_changed(event: ConsultEvent, envelope: Envelope) -> None:
         """On a consult's transition: tell whoever has to act or to know."""
         await raise_notices(book, event, envelope)
+
+    @router.on(AccessGranted, "access-changed")
+    async def tell_privacy_officers_on_access_granted(event: AccessGranted, envelope: Envelope) -> None:
+        """On AccessGranted by break-glass: tell the region's privacy officers."""
+        await tell_privacy_officers(book, event, envelope)
 
     router.on(ReportIssued, "report-changed")(tell_on_report_changed)
     router.on(ReportAmended, "report-changed")(tell_on_report_changed)

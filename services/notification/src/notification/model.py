@@ -6,6 +6,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from imaging_common.events import (
+    AccessGranted,
     ConsultAccepted,
     ConsultAcknowledged,
     ConsultEvent,
@@ -36,6 +37,7 @@ class Organisation(BaseModel):
         return f"ehr-{self.id}-events"
 
 
+PRIVACY_OFFICERS = "region:auditor"
 TO_APPLICANT = {
     ConsultAccepted: "consult-accepted",
     ConsultRejected: "consult-rejected",
@@ -66,19 +68,31 @@ def concerns(organisation: Organisation, event: Event) -> bool:
 def notices(event: ConsultEvent, event_id: str, raised_at: datetime) -> list[NoticeRaised]:
     """The notices an event of a consult raises; the same event again gives the same ids. Number and link only."""
     found = []
+    number, link = event.number, f"/portal/consults/{event.consult_id}"
     for rules, recipient in (
         (TO_APPLICANT, f"user:{event.applicant}"),
         (TO_CONSULTANT, f"user:{event.expert}" if event.expert else f"hospital:{event.consultant_hospital}:expert"),
     ):
         if kind := rules.get(type(event)):
-            found.append(
-                NoticeRaised(
-                    notice_id=hashlib.sha256(f"{event_id} {recipient}".encode()).hexdigest()[:32],
-                    recipient=recipient,
-                    kind=kind,
-                    number=event.number,
-                    link=f"/portal/consults/{event.consult_id}",
-                    raised_at=raised_at,
-                )
-            )
+            found.append(_notice(event_id, recipient, kind, number, link, raised_at))
     return found
+
+
+def access_notices(event: AccessGranted, event_id: str, raised_at: datetime) -> list[NoticeRaised]:
+    """The privacy officers of the region are told that somebody broke the glass; who and why stands in the audit."""
+    if event.kind != "break-glass":
+        return []
+    number = f"BG-{event.grant_id[:8]}"
+    return [_notice(event_id, PRIVACY_OFFICERS, event.kind, number, "/portal/audit", raised_at)]
+
+
+def _notice(event_id: str, recipient: str, kind: str, number: str, link: str, raised_at: datetime) -> NoticeRaised:
+    """A notice whose id is the same for the same event and recipient."""
+    return NoticeRaised(
+        notice_id=hashlib.sha256(f"{event_id} {recipient}".encode()).hexdigest()[:32],
+        recipient=recipient,
+        kind=kind,
+        number=number,
+        link=link,
+        raised_at=raised_at,
+    )

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from imaging_common.errors import PublishFailed
-from imaging_common.events import ConsultEvent, Envelope, Event
+from imaging_common.events import AccessGranted, ConsultEvent, Envelope, Event
 from imaging_common.messaging import EventPublisher
-from notification.model import Organisation, concerns, notices
+from notification.model import Organisation, access_notices, concerns, notices
 from notification.ports import NoticeBook
 
 
@@ -41,4 +41,10 @@ async def forward_to_ehrs(
 async def raise_notices(book: NoticeBook, event: ConsultEvent, envelope: Envelope) -> None:
     """Raise each notice the event gives rise to, once."""
     for notice in notices(event, envelope.id, datetime.now(UTC)):
+        await book.raise_once(notice)
+
+
+async def tell_privacy_officers(book: NoticeBook, event: AccessGranted, envelope: Envelope) -> None:
+    """Raise the notice of a broken glass, once."""
+    for notice in access_notices(event, envelope.id, datetime.now(UTC)):
         await book.raise_once(notice)

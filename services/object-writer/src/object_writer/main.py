@@ -17,12 +17,14 @@ from imaging_common.telemetry import get_logger
 from object_writer.adapters.mongo_cache_ledger import MongoCacheLedger
 from object_writer.adapters.mongo_deletions import MongoDeletions
 from object_writer.adapters.mongo_ledger import MongoLedger
+from object_writer.adapters.mongo_usage import MongoStorageSums
 from object_writer.adapters.pool import PoolCompressor
 from object_writer.handlers import build_router
 from object_writer.settings import ObjectWriterSettings
 from object_writer.usecases.adopt_packs import AdoptPacks
 from object_writer.usecases.clean_up import CleanUp
 from object_writer.usecases.evict_cache import EvictCache, RemoveEvicted
+from object_writer.usecases.measure_storage import MeasureStorage
 from object_writer.usecases.note_batch import NoteBatch
 from object_writer.usecases.note_cached import NoteCached
 from object_writer.usecases.purge_deleted import PurgeDeleted, RemovePurged
@@ -72,6 +74,8 @@ def build_app(settings: ObjectWriterSettings | None = None) -> FastAPI:
     messaging.include(build_router(note_batch, note_cached, ledger, cache, deletions))
     relay = OutboxRelay(outbox, messaging.publisher)
 
+    measure = MeasureStorage(MongoStorageSums(client, settings.database), messaging.publisher, settings.cache_bytes)
+
     async def remove_scratch() -> None:
         await asyncio.to_thread(remove_old, settings.scratch_dir, SCRATCH_PREFIX, settings.orphan_seconds)
 
@@ -90,6 +94,7 @@ def build_app(settings: ObjectWriterSettings | None = None) -> FastAPI:
         ("remove-evicted", settings.cache_seconds, RemoveEvicted(store, cache, note_cached)),
         ("purge", settings.purge_seconds, PurgeDeleted(store, deletions, cache)),
         ("remove-purged", settings.purge_seconds, RemovePurged(store, ledger, deletions)),
+        ("measure", settings.usage_seconds, measure),
         ("scratch", settings.sweep_seconds, remove_scratch),
     ]
 

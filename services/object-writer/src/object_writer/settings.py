@@ -43,6 +43,8 @@ class ObjectWriterSettings(ServiceSettings):
     """Pause between two looks at the quota."""
     purge_seconds: float = 60.0
     """Pause between two looks for deleted studies whose retention is over."""
+    usage_seconds: float = 600.0
+    """Pause between two sums over what lies where (`StorageMeasured`)."""
     compressors: int = 1
     """Processes that compress, at low priority."""
     scratch_dir: str = ""

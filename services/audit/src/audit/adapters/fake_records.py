@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from audit.model import Head, Link, Position, RecordQuery, make_link
+from audit.summary import MAX_PEOPLE, Looker, summarize
 
 
 class FakeRecordStore:
@@ -39,6 +40,11 @@ class FakeRecordStore:
         ]
         found.sort(key=lambda link: Position.of(link).key, reverse=True)
         return found[offset : offset + limit]
+
+    async def summary(self, query: RecordQuery) -> tuple[list[Looker], bool]:
+        """See `RecordStore.summary`."""
+        found = summarize(await self.search(query, len(self.links), 0))
+        return found[:MAX_PEOPLE], len(found) > MAX_PEOPLE
 
     async def heads(self) -> dict[str, Head]:
         """See `RecordStore.heads`."""

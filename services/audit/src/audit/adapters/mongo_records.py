@@ -10,12 +10,29 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from audit.model import Head, Link, Position, RecordQuery, make_link
+from audit.summary import COUNTED, LOOKS, MAX_PEOPLE, NOT_COUNTED, Looker, in_order
 from imaging_common.errors import RetryableError
 
 Document = dict[str, Any]
 ATTEMPTS = 20
 ORDER = [("at", -1), ("stream", -1), ("seq", -1)]
 SEARCHED = ("user", "study_uid", "consult_id", "action", "outcome", "hospital", "resident_id", "grant_id")
+
+
+SUMMARY_MS = 20_000
+_LET_IN = {"$eq": ["$record.outcome", "success"]}
+_LOOKED = {"$and": [_LET_IN, {"$in": ["$record.action", list(LOOKS)]}]}
+_SEARCHED = {"$and": [_LET_IN, {"$not": [{"$in": ["$record.action", list(LOOKS)]}]}]}
+_PERSON = {
+    "_id": {"hospital": "$record.hospital", "user": "$record.user"},
+    "looks": {"$sum": {"$cond": [_LOOKED, 1, 0]}},
+    "searches": {"$sum": {"$cond": [_SEARCHED, 1, 0]}},
+    "denied": {"$sum": {"$cond": [{"$eq": ["$record.outcome", "denied"]}, 1, 0]}},
+    "first": {"$min": "$at"},
+    "last": {"$max": "$at"},
+    "rights": {"$addToSet": {"$cond": [_LOOKED, "$record.reason", "$$REMOVE"]}},
+}
+"""One row of `summary.summarize` in MongoDB's words."""
 
 
 class _Stale(Exception):
@@ -96,22 +113,21 @@ class MongoRecordStore:
 
     async def search(self, query: RecordQuery, limit: int, offset: int) -> list[Link]:
         """See `RecordStore.search`."""
-        criteria: Document = {f"record.{name}": value for name, value in query.equal.items()}
-        bounds = {op: at for op, at in (("$gte", query.since), ("$lt", query.until)) if at is not None}
-        if bounds:
-            criteria["at"] = bounds
-        about = [
-            {f"record.{name}": {"$in": list(values)}}
-            for name, values in (("resident_id", query.residents), ("study_uid", query.studies))
-            if values
-        ]
-        also = [{"$or": about}] if about else []
-        if query.after is not None:
-            also.append(_after(query.after))
-        if also:
-            criteria["$and"] = also
-        cursor = self._records.find(criteria).sort(ORDER).skip(offset).limit(limit)
+        cursor = self._records.find(_criteria(query)).sort(ORDER).skip(offset).limit(limit)
         return [_link(document) async for document in cursor]
+
+    async def summary(self, query: RecordQuery) -> tuple[list[Looker], bool]:
+        """See `RecordStore.summary`."""
+        pipeline: list[Document] = [
+            {"$match": _criteria(query)},
+            {"$match": {"record.action": {"$in": list(COUNTED)}, "record.service": {"$nin": list(NOT_COUNTED)}}},
+            {"$group": _PERSON},
+            {"$sort": {"last": -1, "_id": -1}},
+            {"$limit": MAX_PEOPLE + 1},
+        ]
+        cursor = await self._records.aggregate(pipeline, maxTimeMS=SUMMARY_MS, allowDiskUse=True)
+        found = [_looker(document) async for document in cursor]
+        return in_order(found[:MAX_PEOPLE]), len(found) > MAX_PEOPLE
 
     async def heads(self) -> dict[str, Head]:
         """See `RecordStore.heads`."""
@@ -122,6 +138,31 @@ class MongoRecordStore:
         """See `RecordStore.chain`."""
         async for document in self._records.find({"stream": stream}).sort("seq", 1):
             yield _link(document)
+
+
+def _criteria(query: RecordQuery) -> Document:
+    criteria: Document = {f"record.{name}": value for name, value in query.equal.items()}
+    bounds = {op: at for op, at in (("$gte", query.since), ("$lt", query.until)) if at is not None}
+    if bounds:
+        criteria["at"] = bounds
+    about = [
+        {f"record.{name}": {"$in": list(values)}}
+        for name, values in (("resident_id", query.residents), ("study_uid", query.studies))
+        if values
+    ]
+    also = [{"$or": about}] if about else []
+    if query.after is not None:
+        also.append(_after(query.after))
+    if also:
+        criteria["$and"] = also
+    return criteria
+
+
+def _looker(document: Document) -> Looker:
+    who = document["_id"]
+    rights = tuple(sorted(document["rights"]))
+    counts = {name: document[name] for name in ("looks", "searches", "denied", "first", "last")}
+    return Looker(hospital=who["hospital"], user=who["user"], rights=rights, **counts)
 
 
 def _after(place: Position) -> Document:

@@ -4,11 +4,13 @@ from typing import Any
 
 from fhir.resources.R4B.auditevent import AuditEvent
 
-from audit.exports.kinds import DCM, NAMES, OUTCOMES, kind_of
+from audit.exports import kinds
+from audit.exports.kinds import DCM, NAMES, OUTCOMES, base64_of, kind_of, question_of
 
 REGION = "urn:imaging:region"
 ENTITY = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
+ROLES = {"3": "Report", "13": "Security Resource", "20": "Job"}
 
 
 def audit_event(record: dict[str, Any]) -> bytes:
@@ -54,7 +56,7 @@ def _person(record: dict[str, Any]) -> dict[str, Any]:
     if record.get("grant_id"):
         agent["policy"] = [f"urn:imaging:grant:{record['grant_id']}"]
     if record.get("source"):
-        agent["network"] = {"address": record["source"]}
+        agent["network"] = {"address": record["source"], "type": "1"}
     return agent
 
 
@@ -64,13 +66,14 @@ def _service(record: dict[str, Any]) -> dict[str, Any]:
 
 def _entities(record: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
+    event = kind_of(record).event
+    if event == kinds.LOG_USED:
+        found.append(_system("urn:ietf:rfc:3986", kinds.AUDIT_LOG, "13", name="Security Audit Log"))
+    if event == kinds.QUERY:
+        found.append(_system("urn:dicom:uid", f"urn:oid:{kinds.STUDY_ROOT_FIND}", "3", query=question_of(record)))
     if record.get("study_uid"):
-        study: dict[str, Any] = {
-            "what": _reference("urn:dicom:uid", f"urn:oid:{record['study_uid']}"),
-            "type": {"system": ENTITY, "code": "2", "display": "System Object"},
-            "role": {"system": ROLE, "code": "3", "display": "Report"},
-            "detail": [{"type": "count", "valueString": str(record.get("count", 1))}],
-        }
+        study = _system("urn:dicom:uid", f"urn:oid:{record['study_uid']}", "3")
+        study["detail"] = [{"type": "count", "valueString": str(record.get("count", 1))}]
         if record.get("holder"):
             study["detail"].append({"type": "holder", "valueString": record["holder"]})
         found.append(study)
@@ -83,11 +86,21 @@ def _entities(record: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     if record.get("consult_id"):
-        found.append(
-            {
-                "what": _reference(f"{REGION}:consult", record["consult_id"]),
-                "type": {"system": ENTITY, "code": "2", "display": "System Object"},
-                "role": {"system": ROLE, "code": "20", "display": "Job"},
-            }
-        )
+        found.append(_system(f"{REGION}:consult", record["consult_id"], "20"))
+    if record.get("grant_id"):
+        found.append(_system("urn:ietf:rfc:3986", f"urn:imaging:grant:{record['grant_id']}", "13"))
     return found
+
+
+def _system(system: str, value: str, role: str, *, name: str = "", query: str = "") -> dict[str, Any]:
+    """A system object; a name or a query, never both (constraint sev-1)."""
+    entity: dict[str, Any] = {
+        "what": _reference(system, value),
+        "type": {"system": ENTITY, "code": "2", "display": "System Object"},
+        "role": {"system": ROLE, "code": role, "display": ROLES[role]},
+    }
+    if query:
+        entity["query"] = base64_of(query)
+    elif name:
+        entity["name"] = name
+    return entity

@@ -1,17 +1,17 @@
 """What each action is in the terms of PS3.15 A.5 (context groups 400 and 401 of PS3.16); one place for both exports."""
 
+import base64
+import json
 from dataclasses import dataclass
 from typing import Any
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 NAMES = {
-    "110100": "Application Activity",
     "110101": "Audit Log Used",
     "110103": "DICOM Instances Accessed",
     "110104": "DICOM Instances Transferred",
     "110105": "DICOM Study Deleted",
     "110106": "Export",
-    "110107": "Import",
     "110109": "Order Record",
     "110110": "Patient Record",
     "110111": "Procedure Record",
@@ -20,12 +20,18 @@ NAMES = {
     "110114": "User Authentication",
     "110122": "Login",
     "110123": "Logout",
-    "110124": "Attach",
     "110127": "Emergency Override Started",
     "110128": "Network Configuration",
+    "110132": "Use of Restricted Function",
     "110135": "Object Security Attributes Changed",
     "110137": "User Security Attributes Changed",
+    "110138": "Emergency Override Stopped",
+    "110152": "Destination Role ID",
+    "110153": "Source Role ID",
+    "110154": "Destination Media",
     "110180": "Study Instance UID",
+    "110181": "SOP Class UID",
+    "110182": "Node ID",
 }
 
 
@@ -46,13 +52,13 @@ KINDS: dict[str, Kind] = {
     "annotate": Kind("110103", "C"),
     "sign-in": Kind("110114", "E", "110122"),
     "sign-out": Kind("110114", "E", "110123"),
-    "launch": Kind("110114", "E", "110124"),
+    "launch": Kind("110114", "E", "110122"),
     "share": Kind("110113", "E", "110135"),
     "revoke": Kind("110113", "E", "110135"),
     "break-glass": Kind("110113", "E", "110127"),
     "permission": Kind("110113", "E", "110137"),
     "onboard": Kind("110113", "E", "110128"),
-    "replay": Kind("110100", "E"),
+    "replay": Kind("110113", "E", "110132"),
     "export": Kind("110106", "R"),
     "apply": Kind("110111", "C"),
     "accept": Kind("110111", "U"),
@@ -61,20 +67,42 @@ KINDS: dict[str, Kind] = {
     "issue": Kind("110111", "U"),
     "withdraw": Kind("110111", "U"),
     "acknowledge": Kind("110111", "U"),
-    "report": Kind("110107", "C"),
+    "report": Kind("110111", "C"),
     "order": Kind("110109", "C"),
     "link": Kind("110110", "U"),
     "unlink": Kind("110110", "U"),
     "delete": Kind("110105", "D"),
-    "restore": Kind("110103", "C"),
+    "restore": Kind("110103", "U"),
     "hold": Kind("110113", "E", "110135"),
 }
 OUTCOMES = {"success": "0", "denied": "8", "failed": "4"}
 """EventOutcomeIndicator: success, serious failure, minor failure."""
 
 
+QUERY, ACCESSED, TRANSFERRED, EXPORT, ALERT, LOG_USED = "110112", "110103", "110104", "110106", "110113", "110101"
+AUDIT_LOG = "urn:imaging:region:audit-record"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+"""The information model that is searched, however the question came (PS3.15 A.5.3.10, non-DICOM queries)."""
+
+
 def kind_of(record: dict[str, Any]) -> Kind:
     """Of one record; whoever reads the audit record itself uses the audit log."""
+    action, reason = record["action"], record.get("reason", "")
     if record["service"] == "audit":
-        return Kind("110101", "R")
-    return KINDS[record["action"]]
+        return Kind(LOG_USED, "R")
+    if action == "revoke" and reason == "break-glass":
+        return Kind(ALERT, "E", "110138")
+    if action in ("link", "unlink") and reason == "report":
+        return Kind("110111", "U")
+    return KINDS[action]
+
+
+def base64_of(text: str) -> str:
+    """As both standards carry what could be anything: base64 of UTF-8."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def question_of(record: dict[str, Any]) -> str:
+    """What was asked as far as it is kept: what a person typed is personal data and never reaches the record."""
+    kept = {name: record[name] for name in ("resident_id", "study_uid", "consult_id", "reason") if record.get(name)}
+    return json.dumps(kept, ensure_ascii=False, sort_keys=True)

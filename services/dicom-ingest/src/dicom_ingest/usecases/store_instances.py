@@ -125,8 +125,7 @@ class StoreInstances:
         await self._audit.record(
             action=action,
             outcome="success",
-            user=sender.principal,
-            hospital=sender.hospital,
+            **sender.audited(),
             study_uid=study_uid,
             holder=sender.hospital,
             count=count,

@@ -112,8 +112,7 @@ class StoreReport:
         await self._audit.record(
             action="report",
             outcome="success",
-            user=sender.principal,
-            hospital=sender.hospital,
+            **sender.audited(),
             study_uid=manifest.study_uid,
             holder=sender.hospital,
             audit_id=f"report-{manifest.report_key}-{manifest.sha256[:32]}",

@@ -26,14 +26,29 @@ class HttpAuditRecords:
         AuditUnavailable
             The audit service does not answer, or refuses the token.
         """
+        answer = await self._get("/records", token, params)
+        following = answer.links.get("next", {}).get("url", "")
+        return list(answer.json()), (parse_qs(urlsplit(following).query).get("after") or [""])[0]
+
+    async def summary(self, token: str, params: Params) -> tuple[list[dict[str, Any]], bool]:
+        """Who looked, of the records that match, by hospital; and if there are more people.
+
+        Raises
+        ------
+        AuditUnavailable
+            See `search`.
+        """
+        answer = (await self._get("/records/summary", token, params)).json()
+        return list(answer["people"]), bool(answer["more"])
+
+    async def _get(self, path: str, token: str, params: Params) -> httpx.Response:
         try:
-            answer = await self._client.get("/records", params=_flat(params), headers=_bearer(token))
+            answer = await self._client.get(path, params=_flat(params), headers=_bearer(token))
         except httpx.HTTPError as error:
             raise AuditUnavailable("the audit service does not answer") from error
         if not answer.is_success:
             raise AuditUnavailable(f"the audit service answered {answer.status_code}")
-        following = answer.links.get("next", {}).get("url", "")
-        return list(answer.json()), (parse_qs(urlsplit(following).query).get("after") or [""])[0]
+        return answer
 
     async def export(self, token: str, params: Params, form: str) -> AsyncIterator[bytes]:
         """All records that match: the service has answered when this returns, the bytes stream after that.

@@ -1,6 +1,6 @@
 """The consult service over HTTP, with the user's access token as bearer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -42,6 +42,13 @@ class HttpConsults:
         """See `ConsultService.issue`."""
         path = f"{self._path(consult_id)}/report/issue"
         return dict(await self._call(token, "POST", path, json={"version": version}))
+
+    async def reports(
+        self, token: str, *, studies: Sequence[Mapping[str, str]] = (), consult_id: str = ""
+    ) -> Sequence[dict[str, Any]]:
+        """See `ConsultService.reports`."""
+        asked = {"studies": [dict(study) for study in studies], "consult_id": consult_id or None}
+        return [dict(case) for case in await self._call(token, "POST", "/consults/reports/search", json=asked)]
 
     @staticmethod
     def _path(consult_id: str) -> str:

@@ -11,12 +11,14 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
+from gateway.adapters.logout_token import read_logout
 from gateway.errors import ProviderUnavailable, SignInFailed
-from gateway.model import Tokens
+from gateway.model import ProviderLogout, Tokens
 from imaging_common.auth import Claims, InvalidToken, TokenVerifier
+from imaging_common.auth.tokens import SIGNATURES
 
 TIMEOUT_SECONDS = 10.0
-SIGNATURES = ["RS256", "ES256", "PS256"]
+LOGOUT_TYPE = "logout+jwt"
 UI_LOCALES = {"zh": "zh-CN", "en": "en"}
 
 
@@ -31,6 +33,7 @@ class OidcProvider:
         client_secret: str,
         public_url: str,
         verifier: TokenVerifier,
+        scopes: str = "openid",
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._issuer = issuer
@@ -38,6 +41,7 @@ class OidcProvider:
         self._client_secret = client_secret
         self._redirect_uri = f"{public_url}/auth/callback"
         self._verifier = verifier
+        self._scopes = scopes
         self._transport = transport
         self._metadata: dict[str, Any] | None = None
 
@@ -87,6 +91,35 @@ class OidcProvider:
         except httpx2.HTTPError as error:
             raise ProviderUnavailable("the sign-in provider does not answer") from error
 
+    async def logout_of(self, token: str) -> ProviderLogout:
+        """See `IdentityProvider.logout_of`.
+
+        Raises
+        ------
+        SignInFailed
+            The token does not hold.
+        ProviderUnavailable
+            The provider's keys cannot be fetched.
+        """
+        metadata = await self._discover()
+        try:
+            async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, transport=self._transport) as client:
+                answer = await client.get(metadata["jwks_uri"])
+                answer.raise_for_status()
+            decoded = jwt.decode(token, KeySet.import_key_set(answer.json()), algorithms=SIGNATURES)
+            jwt.JWTClaimsRegistry(
+                leeway=30,
+                iss={"essential": True, "value": self._issuer},
+                aud={"essential": True, "value": self._client_id},
+            ).validate(decoded.claims)
+        except httpx2.HTTPError as error:
+            raise ProviderUnavailable("the sign-in provider does not answer") from error
+        except (JoseError, ValueError) as error:
+            raise SignInFailed("the logout token does not hold") from error
+        if decoded.header.get("typ", LOGOUT_TYPE).lower().removeprefix("application/") not in (LOGOUT_TYPE, "jwt"):
+            raise SignInFailed("the token is no logout token")
+        return read_logout(decoded.claims, time.time())
+
     async def end_session_url(self) -> str:
         """See `IdentityProvider.end_session_url`."""
         return str((await self._discover()).get("end_session_endpoint", ""))
@@ -95,7 +128,7 @@ class OidcProvider:
         return AsyncOAuth2Client(
             self._client_id,
             self._client_secret,
-            scope="openid",
+            scope=self._scopes,
             redirect_uri=self._redirect_uri,
             code_challenge_method="S256",
             timeout=TIMEOUT_SECONDS,

@@ -10,8 +10,8 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 from pymongo.asynchronous.database import AsyncDatabase
 
-from gateway.model import Session, Tokens
-from imaging_common.auth import Claims
+from gateway.model import EndedSession, ProviderLogout, Session, Tokens
+from imaging_common.auth import Claims, session_name
 
 SIGN_IN_MINUTES = 10
 
@@ -29,6 +29,9 @@ class MongoSessions:
     async def prepare(self) -> None:
         """Create the indexes."""
         await self._sessions.create_index("expires_at", expireAfterSeconds=0)
+        await self._sessions.create_index("sid", sparse=True)
+        await self._sessions.create_index("sub", sparse=True)
+        await self._sessions.create_index("grant_id", sparse=True)
         await self._sign_ins.create_index("expires_at", expireAfterSeconds=0)
 
     async def begin_sign_in(self, state: str, *, browser: str, verifier: str, nonce: str, next_path: str) -> None:
@@ -58,6 +61,9 @@ class MongoSessions:
                 "_id": session.key,
                 "csrf": session.csrf,
                 "search": {},
+                **({"sid": session.sid} if session.sid else {}),
+                **({"sub": session.sub} if session.sub else {}),
+                **_window(session),
                 "created_at": now,
                 "expires_at": now + timedelta(seconds=lifetime_seconds),
                 **self._state(session.claims, session.tokens, session.access_expires_at),
@@ -74,7 +80,18 @@ class MongoSessions:
         except InvalidToken:
             return None
         claims = Claims(document["user"], document["hospital"], frozenset(document["roles"]), document["name"])
-        return Session(key, claims, tokens, document["access_expires_at"], document["csrf"], dict(document["search"]))
+        return Session(
+            key,
+            claims,
+            tokens,
+            document["access_expires_at"],
+            document["csrf"],
+            dict(document["search"]),
+            kind=document.get("kind", "portal"),
+            grant_id=document.get("grant_id", ""),
+            purpose=document.get("purpose", ""),
+            joined=tuple(document.get("joined", ())),
+        )
 
     async def renew(self, key: str, claims: Claims, tokens: Tokens, access_expires_at: float) -> None:
         """See `SessionStore.renew`."""
@@ -88,6 +105,25 @@ class MongoSessions:
         """See `SessionStore.end`."""
         await self._sessions.delete_one({"_id": key})
 
+    async def join(self, key: str, grant_id: str) -> None:
+        """See `SessionStore.join`."""
+        await self._sessions.update_one({"_id": key}, {"$addToSet": {"joined": grant_id}})
+
+    async def end_windows(self, grant_id: str) -> int:
+        """See `SessionStore.end_windows`."""
+        return (await self._sessions.delete_many({"grant_id": grant_id})).deleted_count
+
+    async def end_of_provider(self, logout: ProviderLogout) -> list[EndedSession]:
+        """See `SessionStore.end_of_provider`."""
+        where = {"sid": logout.sid} if logout.sid else {"sub": logout.sub}
+        if logout.sid and logout.sub:
+            where["sub"] = logout.sub
+        ended = []
+        while (gone := await self._sessions.find_one_and_delete(where)) is not None:
+            name = session_name(gone["_id"])
+            ended.append(EndedSession(gone["user"], gone["hospital"], frozenset(gone["roles"]), name))
+        return ended
+
     def _state(self, claims: Claims, tokens: Tokens, access_expires_at: float) -> dict[str, Any]:
         sealed = json.dumps({"access": tokens.access, "refresh": tokens.refresh, "id": tokens.id})
         return {
@@ -98,3 +134,10 @@ class MongoSessions:
             "tokens": self._box.encrypt(sealed.encode()),
             "access_expires_at": access_expires_at,
         }
+
+
+def _window(session: Session) -> dict[str, Any]:
+    """What only windows have."""
+    if session.kind == "portal":
+        return {}
+    return {"kind": session.kind, "grant_id": session.grant_id, "purpose": session.purpose}

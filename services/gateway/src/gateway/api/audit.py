@@ -10,8 +10,9 @@ from starlette.exceptions import HTTPException
 from gateway.api.forms import csrf_protected, field
 from gateway.api.pages import unseen
 from gateway.api.portal import Portal, identity_of, session_of
+from gateway.api.roles import RoleRefused
 from gateway.errors import AuditUnavailable
-from gateway.usecases.read_audit import FIELDS, OUTCOMES, PAGE, AuditSearch
+from gateway.usecases.read_audit import FIELDS, OUTCOMES, PAGE, AuditSearch, read_access_log
 from gateway.web.render import Renderer, wants_fragment
 from imaging_common.audit import Action
 from imaging_common.http import Access, access
@@ -24,7 +25,7 @@ EXPORTS = {"fhir": ("application/fhir+ndjson", "ndjson"), "dicom": ("application
 async def for_auditors(request: Request) -> None:
     """Refuse everybody else."""
     if AUDITOR not in identity_of(request).claims.roles:
-        raise HTTPException(403, "the account may not read the audit record")
+        raise RoleRefused("not-an-auditor", "the account may not read the audit record")
 
 
 def build_audit(portal: Portal, renderer: Renderer) -> APIRouter:
@@ -35,13 +36,13 @@ def build_audit(portal: Portal, renderer: Renderer) -> APIRouter:
     async def answer(request: Request, form: dict[str, str]) -> Response:
         search = AuditSearch.read(form, ACTIONS)
         links: list[dict[str, Any]] = []
-        following, problem = "", search.problem
+        following, problem, log = "", search.problem, None
         if not problem:
             params = await search.params(portal.index, zone)
+            token = session_of(request).tokens.access
             try:
-                links, following = await portal.records.search(
-                    session_of(request).tokens.access, {**params, "limit": str(PAGE)}
-                )
+                log = await read_access_log(portal.records, token, params)
+                links, following = await portal.records.search(token, {**params, "limit": str(PAGE)})
             except AuditUnavailable:
                 problem = "audit.away"
         return renderer.page(
@@ -50,6 +51,7 @@ def build_audit(portal: Portal, renderer: Renderer) -> APIRouter:
             status=422 if search.problem else 503 if problem else 200,
             records=[link["record"] | {"stream": link["stream"], "seq": link["seq"]} for link in links],
             following=following,
+            log=log,
             form=dict.fromkeys(FIELDS, "") | dict(search.values),
             problem=problem,
             actions=ACTIONS,

@@ -9,22 +9,28 @@ from fastapi.responses import RedirectResponse, Response
 from gateway.api.forms import csrf_protected
 from gateway.api.guard import safe_path
 from gateway.api.portal import Portal, session_of
+from gateway.api.windows import Attempts
 from gateway.errors import SignInFailed
 from gateway.web.render import Renderer, language_of
 from imaging_common.http import Access, access
 
 BROWSER = re.compile(r"[A-Za-z0-9_-]{43}")
 SIGN_IN_SECONDS = 600
+MAX_BEGUN, MAX_FAILED = 300, 60
+"""Sign-ins begun, and failed, a minute of one address; a whole hospital may stand behind it."""
 
 
 def build_auth(portal: Portal, renderer: Renderer) -> APIRouter:
     """`/auth/login`, `/auth/callback`, `/auth/logout`."""
     router = APIRouter(prefix="/auth")
+    begun, failures = Attempts(MAX_BEGUN), Attempts(MAX_FAILED)
     cookie = {"httponly": True, "secure": portal.settings.secure, "samesite": "lax", "path": "/"}
 
     @router.get("/login", openapi_extra=access(Access.PUBLIC))
     async def login(request: Request, next: str | None = None) -> Response:
         """Send the browser to the provider."""
+        begun.check(request)
+        begun.count(request)
         browser = request.cookies.get(portal.sign_in_cookie, "")
         if not BROWSER.fullmatch(browser):
             browser = secrets.token_urlsafe(32)
@@ -38,12 +44,14 @@ def build_auth(portal: Portal, renderer: Renderer) -> APIRouter:
     @router.get("/callback", openapi_extra=access(Access.PUBLIC))
     async def callback(request: Request, state: str = "", code: str = "", error: str = "") -> Response:
         """Take the provider's answer."""
+        failures.check(request)
         browser = request.cookies.get(portal.sign_in_cookie, "")
         try:
             if error or not code or not state:
                 raise SignInFailed("the provider did not sign in")
             signed_in = await portal.sign_in.complete(browser=browser, state=state, code=code)
         except SignInFailed as failure:
+            failures.count(request)
             await portal.sign_in.refused(str(failure))
             return renderer.page(request, "welcome.html", status=400, message="signin.failed")
         response = RedirectResponse(safe_path(signed_in.next_path), 303, headers={"Cache-Control": "no-store"})

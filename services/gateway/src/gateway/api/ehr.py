@@ -7,6 +7,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from gateway.api.portal import Portal, identity_of
+from imaging_common.audit import who
 from imaging_common.http import Access, access
 
 EHR_ROLE = "ehr"
@@ -23,12 +24,23 @@ def build_ehr(portal: Portal) -> APIRouter:
         identity = identity_of(request)
         if identity.session is not None or EHR_ROLE not in identity.claims.roles:
             await portal.audit.record(
-                action="retrieve", outcome="denied", user=identity.claims.user, reason="role-without-records", count=0
+                action="retrieve",
+                outcome="denied",
+                reason="role-without-records",
+                count=0,
+                resident_id=resident,
+                **who(identity.claims),
             )
             raise HTTPException(403, "only an EHR's own account may say that a record was opened")
         asked = await portal.prefetch.record(resident)
         await portal.audit.record(
-            action="retrieve", outcome="success", user=identity.claims.user, reason="record-opened", count=asked
+            action="retrieve",
+            outcome="success",
+            reason="record-opened",
+            count=asked,
+            resident_id=resident,
+            source=identity.claims.user,
+            **who(identity.claims),
         )
         return Response(status_code=202)
 

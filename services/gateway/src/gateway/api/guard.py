@@ -4,7 +4,7 @@ Deny by default: a path that is not listed here as public needs a session, below
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -15,21 +15,37 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.api.edges import refuse_edge
 from gateway.api.portal import Portal
+from gateway.fhir.outcome import outcome
 from gateway.model import Identity
 from gateway.web.files import CONTAINS_DECODER
 from imaging_common.errors import RetryableError
 
 _log = structlog.get_logger(__name__)
 PUBLIC_PATHS = frozenset(
-    {"/health/live", "/health/ready", "/metrics", "/auth/login", "/auth/callback", "/portal/welcome", "/favicon.ico"}
+    {"/health/live", "/health/ready", "/metrics", "/auth/login", "/auth/callback", "/portal/welcome", "/favicon.ico",
+     "/fhir/R4/metadata", "/auth/backchannel-logout", "/launch", "/launch/here", "/share", "/smart/launch",
+     "/smart/callback"}
 )
 PUBLIC_PREFIXES = ("/portal/static/", "/portal/language/")
-FOR_PROGRAMS = ("/dicomweb/", "/ehr/")
+FOR_PROGRAMS = ("/dicomweb/", "/ehr/", "/fhir/", "/launches")
 """Where a bearer token is taken instead of a session."""
+CROSS_SITE = frozenset({"/launch"})
+"""Forms of other sites' pages: an EHR posts a single-use code, whose origin the route checks."""
+SIGNS_IN_ITSELF = frozenset({"/IHEInvokeImageDisplay"})
+"""Begins the sign-in with what it was asked kept on the server: it may name a person."""
+CLOSED_TO_WINDOWS = frozenset({"", "portal", "auth", "ehr", "fhir", "launches", "smart", "metrics", "health"})
+WINDOW_PATHS = ("/launch", "/smart/", "/IHEInvokeImageDisplay")
+"""Pages that stand in an EHR's frame before the viewer does."""
+_WINDOW_PAGE = re.compile(
+    r"/portal/(viewing|reading/(facts|priors)|studies/[^/]+/[^/]+/reports(/panel)?"
+    r"|reports/[^/]+/[0-9a-f]{32}/[0-9a-f]{64}/(original|document/\d+))"
+)
+"""Pages of the portal that belong to the viewer of an EHR's window or a share link; each asks the access rule."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_BODY_BYTES = 1_000_000
-KEPT_QUERY = frozenset({"StudyInstanceUIDs", "ref", "box", "lng"})
+KEPT_QUERY = frozenset({"StudyInstanceUIDs", "hangingProtocolId", "ref", "box", "lng"})
 """What may stand in a redirect's address: nothing that names a person."""
 
 PORTAL_CSP = (
@@ -57,11 +73,15 @@ _PATH = re.compile(r"/(?![/\\])[^\\\x00-\x1f]*")
 class Guard:
     """The ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, portal: Portal) -> None:
+    def __init__(
+        self, app: ASGIApp, portal: Portal, closed_to_windows: Callable[[Request], Response] | None = None
+    ) -> None:
         self._app = app
         self._portal = portal
+        self._closed_to_windows = closed_to_windows
         ancestors = portal.settings.frame_ancestors
         self._viewer_csp = f"{VIEWER_CSP} {ancestors}" if ancestors else VIEWER_CSP
+        self._window_csp = f"{PORTAL_CSP} {ancestors}" if ancestors else PORTAL_CSP
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it."""
@@ -82,7 +102,7 @@ class Guard:
         try:
             identity = await self._identify(scope, headers)
             scope.setdefault("state", {})["identity"] = identity
-            refusal = self._refuse(scope, headers, identity)
+            refusal = self._refuse(scope, headers, identity) or await refuse_edge(scope, identity, self._portal)
         except (RetryableError, PyMongoError) as error:
             _log.warning("not-identified", error=type(error).__name__)
             refusal = JSONResponse(
@@ -98,16 +118,21 @@ class Guard:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and scope["path"].startswith(FOR_PROGRAMS):
             return await self._portal.authenticator.by_bearer(token.strip())
-        cookie = Request(scope).cookies.get(self._portal.cookie)
-        return await self._portal.authenticator.by_cookie(cookie) if cookie else None
+        for name in (self._portal.cookie, self._portal.window_cookie):
+            cookie = Request(scope).cookies.get(name)
+            if cookie and (identity := await self._portal.authenticator.by_cookie(cookie)):
+                return identity
+        return None
 
     def _refuse(self, scope: Scope, headers: Headers, identity: Identity | None) -> Response | None:
         path = scope["path"]
-        if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
+        if scope["method"] not in SAFE_METHODS and path not in CROSS_SITE and not _same_origin(headers):
             return _problem(403, "the request comes from another site")
-        if scope["method"] not in SAFE_METHODS and not _bounded(headers):
+        if scope["method"] not in SAFE_METHODS and not _bounded(headers, self._limit(path)):
             return _problem(413, "the form is too large")
-        if identity is not None or is_public(path):
+        if identity is not None and identity.session is not None and identity.session.kind != "portal":
+            return None if is_public(path) or open_to_windows(path) else self._closed(scope, headers)
+        if identity is not None or is_public(path) or path in SIGNS_IN_ITSELF:
             return None
         if headers.get("hx-request") == "true":
             back = urlsplit(headers.get("hx-current-url", "")).path or "/portal"
@@ -116,7 +141,21 @@ class Guard:
             if path in ("/", "/portal", "/portal/"):
                 return RedirectResponse("/portal/welcome", 303)
             return RedirectResponse(sign_in_path(path, scope["query_string"].decode("latin-1")), 303)
+        if path.startswith("/fhir/"):
+            return outcome(401, "a bearer token is needed", headers={"WWW-Authenticate": "Bearer"})
         return _problem(401, "not signed in", {"WWW-Authenticate": "Bearer"} if path.startswith(FOR_PROGRAMS) else {})
+
+    def _limit(self, path: str) -> int:
+        """Bytes of a request's body: uploads and the viewer's annotations are larger than forms."""
+        if path == "/portal/uploads/batch":
+            return self._portal.settings.upload_batch_bytes
+        return self._portal.settings.max_annotation_bytes if path.startswith("/dicomweb/") else MAX_BODY_BYTES
+
+    def _closed(self, scope: Scope, headers: Headers) -> Response:
+        """A window asks for another page: a page says so."""
+        if self._closed_to_windows is not None and _is_navigation(scope["path"], headers):
+            return self._closed_to_windows(Request(scope))
+        return _problem(403, "this window shows the images it was opened for, and no other page")
 
     def _dress(self, path: str, headers: MutableHeaders) -> None:
         for name, value in HEADERS.items():
@@ -133,7 +172,9 @@ class Guard:
             return DECODER_CSP
         if path.startswith("/dicomweb"):
             return DICOMWEB_CSP
-        if path.startswith(("/portal", "/auth", "/health", "/metrics")):
+        if path.startswith(WINDOW_PATHS) or _WINDOW_PAGE.fullmatch(path):
+            return self._window_csp
+        if path.startswith(("/share", "/portal", "/auth", "/health", "/metrics")):
             return PORTAL_CSP
         return self._viewer_csp
 
@@ -143,9 +184,14 @@ def is_public(path: str) -> bool:
     return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
 
 
+def open_to_windows(path: str) -> bool:
+    """Whether a window's session may ask for a path: the viewer, its files and images, the reports of its studies."""
+    return _WINDOW_PAGE.fullmatch(path) is not None or path.split("/")[1] not in CLOSED_TO_WINDOWS
+
+
 def safe_path(text: str | None) -> str:
-    """A path of this portal to go on to; anything else becomes the study list."""
-    return text if text and _PATH.fullmatch(text) else "/portal/studies"
+    """A path of this portal to go on to; anything else becomes the start page."""
+    return text if text and _PATH.fullmatch(text) else "/portal/home"
 
 
 def sign_in_path(path: str, query: str = "") -> str:
@@ -170,9 +216,9 @@ def _same_origin(headers: Headers) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
-def _bounded(headers: Headers) -> bool:
+def _bounded(headers: Headers, limit: int) -> bool:
     length = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
-    return length.isdigit() and len(length) < 9 and int(length) <= MAX_BODY_BYTES
+    return length.isdigit() and len(length) < 13 and int(length) <= limit
 
 
 def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

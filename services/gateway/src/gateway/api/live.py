@@ -25,10 +25,10 @@ def build_live(portal: Portal) -> APIRouter:
     @router.get("/portal/events", openapi_extra=access(Access.SIGNED_IN))
     async def events(request: Request) -> EventSourceResponse:
         """One event per thing that changed and concerns this person; `resync` first."""
-        claims = session_of(request).claims
+        session = session_of(request)
 
         async def subject_now() -> Subject:
-            return await portal.authenticator.subject(claims)
+            return await portal.authenticator.subject(session.claims, session)
 
         async def stream() -> AsyncIterator[ServerSentEvent]:
             async with portal.live.listen(subject_now) as listener:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from gateway.api.forms import csrf_protected, field
 from gateway.api.pages import unseen
 from gateway.api.portal import Portal, identity_of
+from gateway.api.roles import RoleRefused
 from gateway.usecases.place_order import (
     FIELDS,
     MODALITIES,
@@ -20,7 +21,10 @@ from gateway.usecases.place_order import (
     place_order,
     read_order,
 )
+from gateway.usecases.recent_examinations import DAYS, person_typed, recent_examinations
+from gateway.web.present import row_view
 from gateway.web.render import Renderer
+from imaging_common.audit import who
 from imaging_common.http import Access, access
 
 SHOWN = 200
@@ -30,7 +34,7 @@ async def for_orderers(request: Request) -> None:
     """Refuse who belongs to no hospital or may not place orders."""
     claims = identity_of(request).claims
     if not claims.hospital or not claims.roles & ORDER_ROLES:
-        raise HTTPException(403, "the account may not place orders")
+        raise RoleRefused("may-not-order", "the account may not place orders")
 
 
 def build_orders(portal: Portal, renderer: Renderer) -> APIRouter:
@@ -43,6 +47,7 @@ def build_orders(portal: Portal, renderer: Renderer) -> APIRouter:
         now = datetime.now(zone)
         empty = dict.fromkeys(FIELDS, "") | {"date": f"{now:%Y-%m-%d}", "time": f"{now:%H}:00", "modality": "CT"}
         orders = await portal.orders.open_orders(claims.hospital, SHOWN)
+        await portal.audit.record(action="search", outcome="success", reason="orders", count=len(orders), **who(claims))
         return renderer.page(
             request,
             "orders.html",
@@ -71,6 +76,31 @@ def build_orders(portal: Portal, renderer: Renderer) -> APIRouter:
             return await page(request, form, str(error))
         await place_order(portal.orders, portal.audit, claims, order)
         return RedirectResponse("/portal/orders", 303)
+
+    @router.post("/recent", openapi_extra=access(Access.ORDERS))
+    async def recent(request: Request) -> Response:
+        """Recent similar examinations of the person typed into the form, as far as the orderer may see them."""
+        typed, modality, part = [await field(request, name) for name in ("patient_id", "modality", "body_part")]
+        rows = []
+        if typed:
+            subject = await portal.subject_of(request)
+            resident, person = await person_typed(portal.index, subject.hospital, typed[:64])
+            rows = await recent_examinations(
+                portal.index, subject, person, today=datetime.now(zone).date(),
+                modalities=[modality] if modality else [], body_parts=[part.upper()] if part else [],
+            )  # fmt: skip
+            await portal.audit.record(
+                action="search", outcome="success", reason="recent-examinations", **who(subject), resident_id=resident,
+                count=len(rows),
+            )  # fmt: skip
+        return renderer.page(
+            request,
+            "_recent.html",
+            asked=bool(typed),
+            recent=[row_view(row, {}) for row in rows],
+            days=DAYS,
+            hospitals={entry.hospital: entry for entry in await portal.registry.all()},
+        )
 
     @router.post("/{order_id}/cancel", openapi_extra=access(Access.ORDERS))
     async def cancel(request: Request, order_id: str) -> Response:

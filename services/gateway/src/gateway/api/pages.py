@@ -9,9 +9,8 @@ from starlette.exceptions import HTTPException
 
 from gateway.api.forms import csrf_protected
 from gateway.api.guard import safe_path
-from gateway.api.portal import Portal, identity_of, works_with_images
+from gateway.api.portal import Portal, identity_of
 from gateway.model import recipients_of
-from gateway.usecases.command_study import OPERATOR_ROLES
 from gateway.web.i18n import LANGUAGES
 from gateway.web.render import LANGUAGE_COOKIE, Renderer
 from imaging_common.http import Access, access
@@ -27,16 +26,15 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
     @router.get("/", openapi_extra=access(Access.PUBLIC))
     @router.get("/portal", openapi_extra=access(Access.PUBLIC))
     async def home(request: Request) -> Response:
-        """The first page of who works with images is the study list, an operator's what operators do."""
-        identity = identity_of(request)
-        operator = identity.claims.roles & OPERATOR_ROLES and not works_with_images(identity)
-        return RedirectResponse("/portal/removal" if operator else "/portal/studies", 303)
+        """The first page is the work list of who is signed in."""
+        identity_of(request)
+        return RedirectResponse("/portal/home", 303)
 
     @router.get("/portal/welcome", openapi_extra=access(Access.PUBLIC))
     async def welcome(request: Request) -> Response:
         """Where one signs in."""
         if getattr(request.state, "identity", None) is not None:
-            return RedirectResponse("/portal/studies", 303)
+            return RedirectResponse("/portal/home", 303)
         return renderer.page(request, "welcome.html", message="")
 
     @router.get("/portal/language/{language}", openapi_extra=access(Access.PUBLIC))

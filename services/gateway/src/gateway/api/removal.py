@@ -9,19 +9,15 @@ from starlette.exceptions import HTTPException
 from gateway.api.forms import csrf_protected, field
 from gateway.api.pages import unseen
 from gateway.api.portal import Portal, identity_of
-from gateway.usecases.command_study import OPERATOR_ROLES, REASONS, command_study, find_studies, may_operate_on
+from gateway.api.roles import for_operators
+from gateway.usecases.command_study import ACTS, REASONS, command_study, find_studies, may_operate_on
 from gateway.web.present import study_view
 from gateway.web.render import Renderer
+from imaging_common.audit import who
 from imaging_common.http import Access, access
 
 SHOWN = 100
 ACTIONS = ("delete", "restore", "hold", "release")
-
-
-async def for_operators(request: Request) -> None:
-    """Refuse who is no operator."""
-    if not identity_of(request).claims.roles & OPERATOR_ROLES:
-        raise HTTPException(403, "the account is no operator's")
 
 
 def build_removal(portal: Portal, renderer: Renderer) -> APIRouter:
@@ -35,11 +31,15 @@ def build_removal(portal: Portal, renderer: Renderer) -> APIRouter:
             for study in await find_studies(portal.index, claims, words)
         ]
         holder = None if "region-operator" in claims.roles else claims.hospital
+        deleted = await portal.commands.deleted(holder, SHOWN)
+        await portal.audit.record(
+            action="search", outcome="success", reason="removal", count=len(found) + len(deleted), **who(claims)
+        )
         context: dict[str, Any] = {
             "words": words,
             "message": message,
             "found": found,
-            "deleted": await portal.commands.deleted(holder, SHOWN),
+            "deleted": deleted,
             "reasons": list(REASONS),
             "hospitals": {entry.hospital: entry for entry in await portal.registry.all()},
         }
@@ -69,6 +69,9 @@ def build_removal(portal: Portal, renderer: Renderer) -> APIRouter:
         claims = identity_of(request).claims
         holder, study_uid = await field(request, "holder"), await field(request, "study_uid")
         if not may_operate_on(claims, holder):
+            await portal.audit.record(
+                action=ACTS[action], outcome="denied", reason="not-an-operator", holder=holder[:64], **who(claims)
+            )
             raise HTTPException(404)
         entries = {entry.hospital: entry for entry in await portal.registry.all()}
         revision = await field(request, "revision")

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from gateway.api.forms import csrf_protected, field
 from gateway.api.pages import unseen
 from gateway.api.portal import Portal, identity_of
-from gateway.api.roles import for_image_roles
+from gateway.api.roles import RoleRefused, for_image_roles
 from gateway.dicomweb.access import StudyDoor
 from gateway.usecases.read_reports import REVIEW_ROLES, may_handle, may_review
 from gateway.web.present import study_view
@@ -35,7 +35,7 @@ async def for_reviewers(request: Request) -> None:
     """Refuse who never decides where a report belongs."""
     claims = identity_of(request).claims
     if not claims.roles & REVIEW_ROLES or not (claims.hospital or "region-operator" in claims.roles):
-        raise HTTPException(403, "the account does not review reports")
+        raise RoleRefused("not-a-reviewer", "the account does not review reports")
 
 
 def build_reports(portal: Portal, renderer: Renderer) -> APIRouter:

@@ -8,9 +8,10 @@ from fastapi.responses import Response
 from gateway.api.forms import csrf_protected, field
 from gateway.api.pages import unseen
 from gateway.api.portal import Portal, identity_of
-from gateway.api.removal import for_operators
+from gateway.api.roles import for_operators
 from gateway.web.present import patient_view
 from gateway.web.render import Renderer, wants_fragment
+from imaging_common.audit import who
 from imaging_common.http import Access, access
 
 PAGE_SIZE = 10
@@ -37,8 +38,7 @@ def build_residents(portal: Portal, renderer: Renderer) -> APIRouter:
             action="search",
             outcome="success",
             reason="residents",
-            user=claims.user,
-            hospital=claims.hospital,
+            **who(claims),
             count=shown,
         )
         return {

@@ -1,5 +1,6 @@
 """The study list."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,24 +13,28 @@ from gateway.api.portal import Portal, session_of
 from gateway.api.roles import for_image_roles
 from gateway.model import HospitalEntry
 from gateway.usecases.case_studies import case_studies, read_refs
-from gateway.usecases.search_studies import MODALITIES, PAGE_SIZE, StudySearch, search_studies
+from gateway.usecases.search_studies import BODY_PARTS, MODALITIES, PAGE_SIZE, StudySearch, search_studies
 from gateway.web.i18n import Translator
+from gateway.web.patient_keys import PatientKeys
 from gateway.web.places import PlaceView, away_text, places_of, progress_text
 from gateway.web.present import documents_of, row_view
 from gateway.web.render import Renderer, language_of, wants_fragment
 from imaging_common.http import Access, access
 
-FIELDS = ("words", "modality", "date_from", "date_to", "page")
+FIELDS = ("words", "modality", "body_part", "date_from", "date_to", "page")
 
 
 def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
     """`/portal/studies`: the list, its search by POST (no name ever stands in an address), and its live part."""
     router = APIRouter(prefix="/portal/studies", dependencies=[Depends(for_image_roles), Depends(csrf_protected)])
+    keys = PatientKeys(portal.settings.session_secret.get_secret_value())
 
     async def found(request: Request, search: StudySearch, reason: str) -> dict[str, Any]:
         subject = await portal.subject_of(request)
-        page = await search_studies(portal.index, portal.audit, subject, search, reason=reason)
-        names = {entry.hospital: entry for entry in await portal.registry.all()}
+        page, hospitals = await asyncio.gather(
+            search_studies(portal.index, portal.audit, subject, search, reason=reason), portal.registry.all()
+        )
+        names = {entry.hospital: entry for entry in hospitals}
         first = (search.page - 1) * PAGE_SIZE
         places = await places_of(portal.retriever, [document for row in page.rows for document in documents_of(row)])
         return {
@@ -42,6 +47,7 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
             "total": first + len(page.rows) + page.remaining,
             "more": page.more,
             "hospitals": names,
+            "patient_key": lambda study: keys.of_study(session_of(request), study),
         }
 
     def aways(request: Request, own: str, places: Iterable[PlaceView], names: Mapping[str, HospitalEntry]) -> list[str]:
@@ -70,7 +76,12 @@ def build_studies(portal: Portal, renderer: Renderer) -> APIRouter:
         search = StudySearch.read(session_of(request).search)
         context = await found(request, search, "list")
         return renderer.page(
-            request, "studies.html", modalities=MODALITIES, unseen=await unseen(portal, request), **context
+            request,
+            "studies.html",
+            modalities=list(MODALITIES),
+            body_parts=list(BODY_PARTS),
+            unseen=await unseen(portal, request),
+            **context,
         )
 
     @router.get("/rows", openapi_extra=access(Access.IMAGE_ROLES))

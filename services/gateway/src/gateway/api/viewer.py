@@ -43,6 +43,7 @@ CONFIG = {
                 "omitQuotationForMultipartRequest": True,
                 "qidoSupportsIncludeField": False,
                 "supportsReject": False,
+                "dicomUploadEnabled": False,
                 "supportsFuzzyMatching": False,
                 "supportsWildcard": True,
                 "enableStudyLazyLoad": True,
@@ -54,14 +55,20 @@ CONFIG = {
 """The data source is pinned: no address from a query is ever asked."""
 APP_CONFIG = f"window.config = {json.dumps(CONFIG)};\n"
 NEVER_SERVED = frozenset({"app-config.js", "_headers", "_redirects", "serve.json", "silent-refresh.html", "sw.js"})
-OWN_STYLE, OWN_SCRIPT = "viewer.css", "viewer.js"
-OURS = ("portal", "auth", "dicomweb", "health", "metrics", "ehr")
+OWN_STYLE, OWN_SCRIPTS = "viewer.css", ("watermark.js", "viewer.js", "viewer-panels.js")
+WINDOWS = ("launch", "launches", "share", "smart", "IHEInvokeImageDisplay")
+OURS = (*WINDOWS, "portal", "auth", "dicomweb", "health", "metrics", "ehr", "fhir")
+
+STORAGE_SCRIPT = "storage.js"
+"""Runs before OHIF does: in a frame without storage OHIF would not start."""
 
 
 def own_elements(static: FileTree) -> bytes:
-    """What is put into the head of OHIF's page: our line about where the images lie, from our own origin."""
-    style, script = (f"/portal/static/{static.fingerprint(name)}/{name}" for name in (OWN_STYLE, OWN_SCRIPT))
-    return f'<link rel="stylesheet" href="{style}"><script defer src="{script}"></script>'.encode()
+    """What is put into the head of OHIF's page: our bar and the watermark, from our own origin."""
+    style, *scripts = (f"/portal/static/{static.fingerprint(name)}/{name}" for name in (OWN_STYLE, *OWN_SCRIPTS))
+    tags = "".join(f'<script defer src="{script}"></script>' for script in scripts)
+    storage = f"/portal/static/{static.fingerprint(STORAGE_SCRIPT)}/{STORAGE_SCRIPT}"
+    return f'<script src="{storage}"></script><link rel="stylesheet" href="{style}">{tags}'.encode()
 
 
 def build_viewer(portal: Portal) -> APIRouter:
@@ -69,12 +76,12 @@ def build_viewer(portal: Portal) -> APIRouter:
     router = APIRouter(dependencies=[Depends(for_image_roles)])
     ours = own_elements(portal.static)
 
-    @router.get("/app-config.js", openapi_extra=access(Access.STUDY))
+    @router.get("/app-config.js", openapi_extra=access(Access.VIEWER))
     async def app_config() -> Response:
         """OHIF's configuration, in place of the shipped one, which points at a public server."""
         return Response(APP_CONFIG, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
-    @router.get("/{path:path}", openapi_extra=access(Access.STUDY))
+    @router.get("/{path:path}", openapi_extra=access(Access.VIEWER))
     async def ohif(request: Request, path: str) -> Response:
         """A file of the build, else its page; opening `/viewer` says which studies are in use."""
         files = portal.viewer

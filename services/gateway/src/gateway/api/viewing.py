@@ -34,20 +34,27 @@ def build_viewing(portal: Portal, renderer: Renderer) -> APIRouter:
     @router.get("/portal/viewing", openapi_extra=access(Access.STUDY))
     async def viewing(request: Request, study: str) -> EventSourceResponse:
         """One event `state` whenever it changes: `{"lines": […]}`, a line for each holder of each open study."""
-        claims = session_of(request).claims
+        session = session_of(request)
         uids = study.split(",")
         if len(uids) > MAX_STUDIES:
             raise HTTPException(400, f"at most {MAX_STUDIES} studies")
         t = Translator(language_of(request))
 
         async def subject_now() -> Subject:
-            return await portal.authenticator.subject(claims)
+            return await portal.authenticator.subject(session.claims, session)
 
         async def state(documents: list[StudyDocument]) -> bytes:
             names = {entry.hospital: entry.name(t.language) for entry in await portal.registry.all()}
             places = await places_of(portal.retriever, documents)
+            versions = {document.id: document.version for document in documents}
             return orjson.dumps(
-                {"lines": [line(place, names.get(place.holder, place.holder), t) for place in places.values()]}
+                {
+                    "lines": [
+                        line(place, names.get(place.holder, place.holder), t)
+                        | {"key": key, "version": f"{versions[key].epoch}.{versions[key].n}"}
+                        for key, place in places.items()
+                    ]
+                }
             )
 
         def line(place: PlaceView, name: str, t: Translator) -> dict[str, Any]:

@@ -26,15 +26,17 @@ def build_dicomweb_router(
     retriever: "Retriever | None" = None,
     publisher: "EventPublisher | None" = None,
     annotations: "StoreAnnotations | None" = None,
+    mark_links: bool = False,
 ) -> "APIRouter":
     """The resources to be mounted below `/dicomweb`; `subject_of` raises 401 when nobody is signed in.
 
     `retriever` brings what lies at its hospital only, `publisher` takes word of what is in use; without them only what
-    lies in the centre is served. `annotations` stores what readers save; without it nothing is.
+    lies in the centre is served. `annotations` stores what readers save; without it nothing is. `mark_links`: pictures
+    that leave by a share link carry a watermark.
     """
     from gateway.dicomweb.router import build_router
 
-    return build_router(index, store, subject_of, audit, retriever, publisher, annotations)
+    return build_router(index, store, subject_of, audit, retriever, publisher, annotations, mark_links)
 
 
 __all__ = ["build_dicomweb_router"]

@@ -17,7 +17,7 @@ from gateway.retrievals.model import VIEW, WORKSTATION
 from imaging_common.access import Action, Subject, decide
 from imaging_common.access.rule import EDGE_ROLE
 from imaging_common.audit import Action as AuditAction
-from imaging_common.audit import AuditTrail, Outcome
+from imaging_common.audit import AuditTrail, Outcome, who
 from imaging_common.ids import is_uid
 from imaging_common.index.model import StudyDocument
 from imaging_common.index.read import StudyIndex
@@ -63,9 +63,22 @@ class StudyDoor:
         self._recorded: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
 
     async def open(
-        self, subject: Subject, study_uid: str, holder: str | None, *, action: AuditAction = "view", fresh: bool = True
+        self,
+        subject: Subject,
+        study_uid: str,
+        holder: str | None,
+        *,
+        action: AuditAction = "view",
+        fresh: bool = True,
+        preview: bool = False,
     ) -> OpenStudy:
         """The study, as far as the subject may see it; recorded durably.
+
+        Parameters
+        ----------
+        preview
+            A small picture in a list is all that is wanted: no view of the study, but part of a search. One record
+            per session and resident says so, per study where nobody knows whose it is.
 
         Raises
         ------
@@ -74,6 +87,8 @@ class StudyDoor:
         """
         if not is_uid(study_uid):
             raise HTTPException(404, NOT_FOUND)
+        if EDGE_ROLE in subject.roles and action == "view":
+            action = "retrieve"
         documents = await self._holders(study_uid, fresh=fresh)
         if holder is not None:
             documents = [document for document in documents if document.holder == holder]
@@ -85,13 +100,14 @@ class StudyDoor:
                 await self._record(subject, study_uid, action=action, outcome="denied", holder=at, reason=reason)
             raise HTTPException(404, NOT_FOUND)
         for document, decision in allowed:
+            known = preview and document.resident_id is not None
             await self._record(
                 subject,
-                study_uid,
-                action=action,
+                None if known else study_uid,
+                action="search" if preview else action,
                 outcome="success",
-                holder=document.holder,
-                reason=decision.reason,
+                holder=None if known else document.holder,
+                reason="thumbnails" if preview else decision.reason,
                 resident_id=document.resident_id,
                 grant_id=decision.grant_id or None,
             )
@@ -103,7 +119,12 @@ class StudyDoor:
     async def searched(self, subject: Subject, count: int) -> None:
         """Record a search over studies."""
         await self._audit.record(
-            action="search", outcome="success", user=subject.user, hospital=subject.hospital, count=count
+            action="search",
+            outcome="success",
+            count=count,
+            purpose=subject.purpose,
+            source=subject.source,
+            **who(subject),
         )
 
     async def _holders(self, study_uid: str, *, fresh: bool) -> list[StudyDocument]:
@@ -122,7 +143,7 @@ class StudyDoor:
     async def _record(
         self,
         subject: Subject,
-        study_uid: str,
+        study_uid: str | None,
         *,
         action: AuditAction,
         outcome: Outcome,
@@ -133,7 +154,8 @@ class StudyDoor:
     ) -> None:
         """Record once per session; requests that come while the record is on its way wait for it too."""
         session = subject.session or f"hour-{int(time.time() // 3600)}"
-        name = "|".join((subject.user, session, study_uid, holder or "", action, outcome, reason, grant_id or ""))
+        about = study_uid or f"resident {resident_id}"
+        name = "|".join((subject.user, session, about, holder or "", action, outcome, reason, grant_id or ""))
         task = self._recorded.get(name)
         if task is None:
             audit_id = hashlib.sha256(name.encode()).hexdigest()[:32]
@@ -142,16 +164,14 @@ class StudyDoor:
                     audit_id=audit_id,
                     action=action,
                     outcome=outcome,
-                    user=subject.user,
-                    hospital=subject.hospital,
+                    **who(subject),
                     study_uid=study_uid,
                     holder=holder,
                     reason=reason,
-                    roles=subject.roles,
-                    session=subject.session,
                     resident_id=resident_id,
                     grant_id=grant_id,
                     purpose=subject.purpose,
+                    source=subject.source,
                 )
             )
             self._recorded[name] = task

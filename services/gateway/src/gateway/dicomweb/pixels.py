@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from PIL import Image
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -201,6 +201,26 @@ def fit(picture: Image.Image, viewport: tuple[int, int, tuple[int, int, int, int
     scale = min(width / picture.width, height / picture.height)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     return picture.resize(size, Image.Resampling.BILINEAR)
+
+
+def stamp(picture: Image.Image, text: str) -> Image.Image:
+    """A picture with `text` (ASCII; anything else becomes `?`) faintly and repeatedly across it."""
+    size = max(12, min(picture.size) // 32)
+    font = ImageFont.load_default(size)
+    shown = text.encode("ascii", "replace").decode()
+    side = picture.width + picture.height
+    layer = Image.new("L", (side, side), 0)
+    draw = ImageDraw.Draw(layer)
+    step = round(draw.textlength(shown, font)) + 4 * size
+    for row, y in enumerate(range(0, side, 6 * size)):
+        for x in range(-(row % 2) * step // 2, side, step):
+            draw.text((x, y), shown, fill=46, font=font)
+    left, top = (side - picture.width) // 2, (side - picture.height) // 2
+    mask = layer.rotate(22).crop((left, top, left + picture.width, top + picture.height))
+    white = Image.new(picture.mode, picture.size, 255 if picture.mode == "L" else (255, 255, 255))
+    shadow = Image.new(picture.mode, picture.size, 0 if picture.mode == "L" else (0, 0, 0))
+    darker = Image.composite(shadow, picture, ImageChops.offset(mask, 1, 1))
+    return Image.composite(white, darker, mask)
 
 
 def save(picture: Image.Image, media_type: str, quality: int = 90) -> bytes:

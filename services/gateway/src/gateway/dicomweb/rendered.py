@@ -14,6 +14,8 @@ from imaging_common.index.model import InstanceDocument, ListedInstance
 
 KEPT_BYTES = 32 * 1024 * 1024
 KEPT_SIZE = 64 * 1024
+PREVIEW_PIXELS = 192
+"""Longest side of a picture that counts as a list's thumbnail in the audit record."""
 SLOTS = 3
 LOOKUP_TAGS = ("00281201", "00281202", "00281203", "00281221", "00281222", "00281223", "00283000", "00283010")
 
@@ -26,6 +28,13 @@ class Look:
     window: tuple[float, float, str] | None = None
     viewport: tuple[int, int, tuple[int, int, int, int] | None] | None = None
     quality: int = 90
+    mark: str = ""
+    """A watermark's text."""
+
+
+def is_preview(look: Look) -> bool:
+    """Whether it is a whole image made so small that it tells a study from another and no more."""
+    return look.viewport is not None and look.viewport[2] is None and max(look.viewport[:2]) <= PREVIEW_PIXELS
 
 
 class BadLook(ValueError):
@@ -116,6 +125,8 @@ class Renderer:
         def work() -> bytes:
             try:
                 picture = pixels.fit(pixels.display(array, shown, look.window), look.viewport)
+                if look.mark:
+                    picture = pixels.stamp(picture, look.mark)
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
                 raise pixels.CannotDecode(f"the frame cannot be shown: {type(error).__name__}") from error
             return pixels.save(picture, look.media_type, look.quality)

@@ -27,6 +27,7 @@ def build_router(
     retriever: Retriever | None = None,
     publisher: EventPublisher | None = None,
     annotations: StoreAnnotations | None = None,
+    mark_links: bool = False,
 ) -> APIRouter:
     """The resources below `/dicomweb`; `subject_of` raises 401 when nobody is signed in."""
     services = Services.build(index, store, subject_of, audit, retriever, publisher)
@@ -39,7 +40,7 @@ def build_router(
             await services.decoder.stop()
 
     router = APIRouter(lifespan=lifespan)
-    for part in (build_frames(services), build_qido(services), build_retrieve(services)):
+    for part in (build_frames(services, mark_links=mark_links), build_qido(services), build_retrieve(services)):
         router.include_router(part)
     if annotations is not None:
         router.include_router(build_store(services, annotations))

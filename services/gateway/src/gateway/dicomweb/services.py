@@ -69,12 +69,22 @@ class Services:
         )
 
     async def open(
-        self, request: Request, study_uid: str, *, fresh: bool = True, action: Action = "view", used: bool = True
+        self,
+        request: Request,
+        study_uid: str,
+        *,
+        fresh: bool = True,
+        action: Action = "view",
+        used: bool = True,
+        preview: bool = False,
     ) -> OpenStudy:
-        """Who asks, and whether they may: 401, 404, or the study; `used`: it counts as looked at."""
+        """Who asks, and whether they may: 401, 404, or the study.
+
+        `used`: it counts as looked at, so its bytes stay at hand; `preview`: see `StudyDoor.open`.
+        """
         subject = await self.subject_of(request)
         holder = request.path_params.get("holder")
-        opened = await self.door.open(subject, study_uid, holder, action=action, fresh=fresh)
+        opened = await self.door.open(subject, study_uid, holder, action=action, fresh=fresh, preview=preview)
         if used:
             await self.use.tell(opened)
         return opened

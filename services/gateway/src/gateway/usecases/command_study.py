@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.model import StudyCommands
 from gateway.ports import CommandBook
-from imaging_common.audit import Action, AuditTrail
+from imaging_common.audit import Action, AuditTrail, who
 from imaging_common.auth import Claims
 from imaging_common.ids import is_uid
 from imaging_common.index.model import StudyDocument
@@ -19,6 +19,8 @@ REASONS: Mapping[str, str] = {
     "113039": "Data Retention Policy Expired",
 }
 """CID 7011: the codes a rejection note gives (IHE IOCM)."""
+ACTS: Mapping[str, Action] = {"delete": "delete", "restore": "restore", "hold": "hold", "release": "hold"}
+"""The audit record's name of each command."""
 MAX_FOUND = 50
 
 
@@ -52,32 +54,29 @@ async def command_study(
     to restore, or somebody ordered something meanwhile."""
     if not is_uid(study_uid) or not may_operate_on(claims, holder):
         await audit.record(
-            action="delete", outcome="denied", reason="not-an-operator", user=claims.user, hospital=claims.hospital
+            action="delete", outcome="denied", reason="not-an-operator", holder=holder[:64], **who(claims)
         )
         return None
     known = await index.studies_named(study_uid, limit=MAX_FOUND)
     commands = await book.of(holder, study_uid)
     if commands.revision != revision or (holder, "central") not in {(study.holder, study.tier) for study in known}:
         return None
-    done, act, now = False, action, datetime.now(UTC)
-    if action == "delete" and not commands.deleted and not commands.held and reason in REASONS:
-        purge_after = now + timedelta(days=retention_days)
-        done = await book.delete(commands, reason=reason, user=claims.user, purge_after=purge_after)
-    elif action == "restore" and commands.deleted and (commands.purge_after or now) > now:
-        done = await book.restore(commands, user=claims.user)
-    elif action in ("hold", "release"):
-        done = await book.hold(commands, held=action == "hold", user=claims.user)
-        act = "hold"
-    if not done:
-        return None
-    names: dict[str, Action] = {"delete": "delete", "restore": "restore", "hold": "hold"}
-    await audit.record(
-        action=names[act],
+    done, now = False, datetime.now(UTC)
+    record = audit.event(
+        action=ACTS.get(action, "delete"),
         outcome="success",
-        user=claims.user,
-        hospital=claims.hospital,
+        **who(claims),
         study_uid=study_uid,
         holder=holder,
         reason=reason or action,
     )
+    if action == "delete" and not commands.deleted and not commands.held and reason in REASONS:
+        purge_after = now + timedelta(days=retention_days)
+        done = await book.delete(commands, reason=reason, user=claims.user, purge_after=purge_after, record=record)
+    elif action == "restore" and commands.deleted and (commands.purge_after or now) > now:
+        done = await book.restore(commands, user=claims.user, record=record)
+    elif action in ("hold", "release"):
+        done = await book.hold(commands, held=action == "hold", user=claims.user, record=record)
+    if not done:
+        return None
     return await book.of(holder, study_uid)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.model import Order
 from gateway.ports import OrderBook
-from imaging_common.audit import AuditTrail
+from imaging_common.audit import AuditTrail, who
 from imaging_common.auth import Claims
 from imaging_common.events import OrderPlaced
 from imaging_common.index.names import pinyin_name
@@ -83,23 +83,11 @@ def _field_at_fault(error: ValueError) -> str:
 
 async def place_order(book: OrderBook, audit: AuditTrail, claims: Claims, order: OrderPlaced) -> None:
     """Keep the order and send it to the hospital's edge agent; recorded."""
-    await book.place(Order(hospital=claims.hospital, placed_by=claims.user, order=order))
-    await audit.record(
-        action="order", outcome="success", user=claims.user, hospital=claims.hospital, study_uid=order.study_uid
-    )
+    record = audit.event(action="order", outcome="success", **who(claims), study_uid=order.study_uid)
+    await book.place(Order(hospital=claims.hospital, placed_by=claims.user, order=order), record)
 
 
 async def cancel_order(book: OrderBook, audit: AuditTrail, claims: Claims, order_id: str) -> bool:
     """Take an order of the own hospital back; False: there is none that is open."""
-    order = await book.cancel(claims.hospital, order_id)
-    if order is None:
-        return False
-    await audit.record(
-        action="order",
-        outcome="success",
-        reason="cancelled",
-        user=claims.user,
-        hospital=claims.hospital,
-        study_uid=order.order.study_uid,
-    )
-    return True
+    record = audit.event(action="order", outcome="success", reason="cancelled", **who(claims))
+    return await book.cancel(claims.hospital, order_id, record) is not None

@@ -1,11 +1,14 @@
 """What an auditor asks of the audit record; a resident's access log takes in every study of that person."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from gateway.ports import AuditRecords
 from imaging_common.ids import is_uid
 from imaging_common.index.read import StudyIndex
 
@@ -55,11 +58,44 @@ class AuditSearch:
             found["study_uid"] = self.values["study"]
         if self.values["resident"]:
             person = await index.resident(self.values["resident"])
-            ids = list(person.ids) or [self.values["resident"]]
+            ids = [person.id, *(one for one in person.ids if one != person.id)]
             studies = await index.recent({"resident_id": {"$in": ids}}, limit=STUDIES_OF_A_RESIDENT)
             found["resident"] = ids
             found["study"] = sorted({document.study_uid for document in studies})
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """The lines above a resident's records: who looked, by hospital."""
+
+    residents: Sequence[str]
+    """Every id of the person, the one that counts first."""
+    hospitals: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]
+    """Hospital (empty: none) and its people, who looked last first."""
+    more: bool
+    """There are more people than are shown."""
+
+    @property
+    def people(self) -> int:
+        """How many are shown."""
+        return sum(len(people) for _, people in self.hospitals)
+
+
+async def read_access_log(records: AuditRecords, token: str, params: Mapping[str, str | list[str]]) -> AccessLog | None:
+    """Who looked at a resident; None: the search names none, or goes on to older records.
+
+    Raises
+    ------
+    AuditUnavailable
+        The audit service does not answer.
+    """
+    residents = params.get("resident", [])
+    if not residents or "after" in params:
+        return None
+    people, more = await records.summary(token, params)
+    hospitals = [(name, list(each)) for name, each in groupby(people, key=lambda one: str(one["hospital"]))]
+    return AccessLog(list(residents), hospitals, more)
 
 
 def _is_day(text: str) -> bool:

@@ -15,7 +15,7 @@ from gateway.dicomweb.files import read_file
 from gateway.ports import ReportStatements
 from gateway.retrievals.retriever import Retriever
 from imaging_common.access import Subject
-from imaging_common.audit import AuditTrail
+from imaging_common.audit import AuditTrail, who
 from imaging_common.auth import Claims
 from imaging_common.index.model import InstanceDocument, StudyDocument
 from imaging_common.index.read import STUDIES, StudyIndex
@@ -90,8 +90,7 @@ class ReportDesk:
             action="search",
             outcome="success",
             reason="reports",
-            user=subject.user,
-            hospital=subject.hospital,
+            **who(subject),
             count=len(found),
         )
         return found
@@ -104,8 +103,7 @@ class ReportDesk:
             action="search",
             outcome="success",
             reason="reports-in-review",
-            user=claims.user,
-            hospital=claims.hospital,
+            **who(claims),
             count=len(found),
         )
         return found
@@ -116,8 +114,7 @@ class ReportDesk:
             action="view",
             outcome="success",
             reason="report-in-review",
-            user=claims.user,
-            hospital=claims.hospital,
+            **who(claims),
             holder=report.hospital,
         )
 
@@ -141,8 +138,7 @@ class ReportDesk:
                 action="link" if study_uid else "unlink",
                 outcome="success",
                 reason="report",
-                user=claims.user,
-                hospital=claims.hospital,
+                **who(claims),
                 study_uid=study_uid or _study_of(report),
                 holder=report.hospital,
             )

@@ -10,7 +10,7 @@ from typing import Literal
 
 from gateway.ports import PatientStatements
 from gateway.usecases.command_study import may_operate_on
-from imaging_common.audit import AuditTrail
+from imaging_common.audit import AuditTrail, who
 from imaging_common.auth import Claims
 from imaging_common.index.model import Patient, StudyDocument
 from imaging_common.index.patients import KnownPatient, PatientIndex
@@ -147,9 +147,9 @@ class ReviewPatients:
             action="unlink" if resident_id is None else "link",
             outcome="success" if done else "denied",
             reason="operator" if done else answer if allowed else "not-an-operator",
-            user=claims.user,
-            hospital=claims.hospital,
+            **who(claims),
             study_uid=found[0].study.study_uid if found else None,
             holder=hospital if found else None,
+            resident_id=(resident_id or found[0].study.resident_id) if done else None,
         )
         return answer

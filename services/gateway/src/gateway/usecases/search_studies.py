@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imaging_common.access import Subject
-from imaging_common.audit import AuditTrail
+from imaging_common.audit import AuditTrail, who
 from imaging_common.index.names import name_clause
 from imaging_common.index.read import Page, StudyIndex
 
@@ -14,6 +14,22 @@ PAGE_SIZE = 25
 MAX_PAGE = 400
 COUNTED = 1000
 """So many studies behind a page are counted; the list then says "1000+"."""
+BODY_PARTS: Mapping[str, tuple[str, ...]] = {
+    "HEAD": ("HEAD", "BRAIN", "SKULL", "HEADNECK", "ORBIT", "SINUS", "PARANASALSINUS", "FACE", "JAW", "TEMPORALBONE"),
+    "NECK": ("NECK", "THYROID", "LARYNX", "CAROTID", "HEADNECK"),
+    "CHEST": ("CHEST", "LUNG", "THORAX", "RIB", "STERNUM", "MEDIASTINUM", "CHESTABDOMEN"),
+    "HEART": ("HEART", "CARDIAC", "CORONARYARTERY", "AORTA"),
+    "BREAST": ("BREAST",),
+    "ABDOMEN": ("ABDOMEN", "LIVER", "KIDNEY", "PANCREAS", "STOMACH", "GALLBLADDER", "SPLEEN", "ABDOMENPELVIS",
+                "CHESTABDOMEN", "COLON", "ESOPHAGUS"),
+    "PELVIS": ("PELVIS", "HIP", "BLADDER", "PROSTATE", "UTERUS", "RECTUM", "ABDOMENPELVIS"),
+    "SPINE": ("SPINE", "CSPINE", "TSPINE", "LSPINE", "LUMBAR", "SSPINE", "COCCYX", "WHOLESPINE"),
+    "UPPEREXTREMITY": ("SHOULDER", "CLAVICLE", "SCAPULA", "HUMERUS", "ARM", "ELBOW", "FOREARM", "WRIST", "HAND",
+                       "FINGER", "THUMB", "UPPEREXTREMITY"),
+    "LOWEREXTREMITY": ("FEMUR", "THIGH", "KNEE", "PATELLA", "LEG", "TIBIA", "ANKLE", "FOOT", "TOE", "CALCANEUS",
+                       "LOWEREXTREMITY", "EXTREMITY"),
+}  # fmt: skip
+"""What a person chooses, and the values of Body Part Examined (0018,0015) that it means (PS3.16 Annex L)."""
 MODALITIES = ("CT", "MR", "CR", "DX", "US", "MG", "NM", "PT", "XA", "RF", "ES", "SC")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -28,6 +44,8 @@ class StudySearch:
     date_from: str = ""
     date_to: str = ""
     page: int = 1
+    body_part: str = ""
+    """One of `BODY_PARTS`."""
 
     @classmethod
     def read(cls, form: Mapping[str, str]) -> "StudySearch":
@@ -43,6 +61,7 @@ class StudySearch:
             date_from=date_from,
             date_to=date_to,
             page=min(max(int(page), 1), MAX_PAGE) if re.fullmatch(r"\d{1,4}", page) else 1,
+            body_part=form.get("body_part", "") if form.get("body_part", "") in BODY_PARTS else "",
         )
 
     def form(self) -> dict[str, str]:
@@ -53,12 +72,13 @@ class StudySearch:
             "date_from": self.date_from,
             "date_to": self.date_to,
             "page": str(self.page),
+            "body_part": self.body_part,
         }
 
     @property
     def narrows(self) -> bool:
         """Whether it asks for less than everything."""
-        return bool(self.words or self.modality or self.date_from or self.date_to)
+        return bool(self.words or self.modality or self.body_part or self.date_from or self.date_to)
 
     def clause(self, residents: Sequence[str] = ()) -> dict[str, Any]:
         """Over documents of `index.studies`; `residents` are the ids of the person that the words name, if they do."""
@@ -77,11 +97,18 @@ class StudySearch:
             )
         if self.modality:
             parts.append({"modalities": self.modality})
+        if self.body_part:
+            parts.append({"body_parts": {"$in": list(BODY_PARTS[self.body_part])}})
         between = {"$gte": self.date_from.replace("-", ""), "$lte": self.date_to.replace("-", "")}
         dates = {operator: day for operator, day in between.items() if day}
         if dates:
             parts.append({"study_date": {"$ne": "", **dates}})
         return {"$and": parts} if parts else {}
+
+
+def part_group(value: str) -> str:
+    """The choice of `BODY_PARTS` that a value of Body Part Examined falls under first; empty: none."""
+    return next((group for group, values in BODY_PARTS.items() if value.upper() in values), "")
 
 
 async def search_studies(
@@ -95,8 +122,7 @@ async def search_studies(
     await audit.record(
         action="search",
         outcome="success",
-        user=subject.user,
-        hospital=subject.hospital,
+        **who(subject),
         count=len(page.rows),
         reason=reason,
     )

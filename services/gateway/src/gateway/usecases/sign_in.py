@@ -1,13 +1,15 @@
 """Sign-in and sign-out at the OIDC provider (authorization code flow with PKCE)."""
 
+import base64
+import json
 import secrets
 from dataclasses import dataclass
 
 from gateway.errors import SignInFailed
 from gateway.model import Session
 from gateway.ports import IdentityProvider, SessionStore
-from gateway.usecases.authenticate import digest
-from imaging_common.audit import AuditTrail
+from gateway.usecases.authenticate import digest, named
+from imaging_common.audit import AuditTrail, who
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +54,39 @@ class SignIn:
             code, verifier=begun["verifier"], nonce=begun["nonce"]
         )
         cookie = secrets.token_urlsafe(32)
-        session = Session(digest(cookie), claims, tokens, expires_at, csrf=secrets.token_urlsafe(32))
+        sid, sub = provider_ids(tokens.id)
+        session = Session(digest(cookie), claims, tokens, expires_at, csrf=secrets.token_urlsafe(32), sid=sid, sub=sub)
         await self._sessions.create(cookie, session, self._lifetime_seconds)
-        await self._audit.record(action="sign-in", outcome="success", user=claims.user, hospital=claims.hospital)
+        await self._audit.record(action="sign-in", outcome="success", **who(named(session)))
         return SignedIn(cookie, begun["next_path"])
 
     async def refused(self, reason: str) -> None:
         """Record that somebody did not get in; nobody knows who."""
         await self._audit.record(action="sign-in", outcome="denied", user="unknown", reason=reason)
 
+    async def ended_by_provider(self, logout_token: str) -> None:
+        """End what the provider says has ended (back-channel logout); the record has each of the sessions.
+
+        Raises
+        ------
+        SignInFailed
+            The logout token does not hold.
+        """
+        for ended in await self._sessions.end_of_provider(await self._provider.logout_of(logout_token)):
+            await self._audit.record(action="sign-out", outcome="success", reason="by-provider", **who(ended))
+
     async def sign_out(self, session: Session) -> str:
         """End the session; the address at which the provider's own session ends too."""
         await self._sessions.end(session.key)
-        await self._audit.record(
-            action="sign-out", outcome="success", user=session.claims.user, hospital=session.claims.hospital
-        )
+        await self._audit.record(action="sign-out", outcome="success", **who(named(session)))
         return await self._provider.end_session_url()
+
+
+def provider_ids(id_token: str) -> tuple[str, str]:
+    """`sid` and `sub` of an ID token that was verified when it came; empty where it does not say."""
+    try:
+        payload = id_token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(claims.get("sid", "")), str(claims.get("sub", ""))
+    except (IndexError, ValueError, AttributeError):
+        return "", ""

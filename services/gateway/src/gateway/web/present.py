@@ -39,6 +39,9 @@ class StudyView:
     """Where it lies, one for each holder; empty where nobody asked."""
     reports: tuple[tuple[str, int], ...] = ()
     """(holder, how many reports of the hospital), where there are any."""
+    resident_id: str = ""
+    patient_key: str = ""
+    """`<hospital>^<patient id>`, where there is an id."""
 
     @property
     def ref(self) -> str:
@@ -74,6 +77,8 @@ def study_view(
         conflicts=document.conflicts,
         places=tuple((places or {})[f"{holder}/{document.study_uid}"] for holder in holders) if places else (),
         reports=((document.holder, document.report_count),) if document.report_count else (),
+        resident_id=document.resident_id or "",
+        patient_key=document.patient_key,
     )
 
 

@@ -12,8 +12,8 @@ from gateway.web.files import FileTree
 from gateway.web.i18n import HTML_LANG, Translator, choose_language
 
 LANGUAGE_COOKIE = "language"
-STYLES = ("vendor/pico-2.1.1.min.css", "portal.css")
-SCRIPTS = ("vendor/htmx-2.0.11.min.js", "portal.js")
+STYLES = ("vendor/pico-2.1.1.min.css", "portal.css", "keys.css")
+SCRIPTS = ("vendor/htmx-2.0.11.min.js", "portal.js", "keys.js")
 
 
 def language_of(request: Request) -> str:
@@ -39,6 +39,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.filters |= {"moment": self._moment}
+        self._environment.globals["asset"] = lambda name: f"/portal/static/{static.fingerprint(name)}/{name}"
         self._assets = {
             kind: [f"/portal/static/{static.fingerprint(name)}/{name}" for name in names]
             for kind, names in (("styles", STYLES), ("scripts", SCRIPTS))

@@ -66,6 +66,7 @@ class LedgerWrites:
             "has_edge": manifest.has_edge,
             "noted_at": self._now,
             "purged_at": None,
+            "stored_bytes": sum(instance.length for instance in manifest.instances),
         }
         await self._set("batches", key, state)
 
@@ -85,6 +86,7 @@ class LedgerWrites:
         pack = {
             "series": series,
             "bytes": sum(instance.original_length for instance in manifest.instances),
+            "stored_bytes": sum(instance.length for instance in manifest.instances),
             "count": len(manifest.instances),
             "pack_id": manifest.id,
             "noted_at": self._now,

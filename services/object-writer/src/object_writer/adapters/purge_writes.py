@@ -36,6 +36,7 @@ async def purge_study(db: Any, transactions: Transactions, session: AsyncClientS
     await _recount(db, session, below)
     await transactions.tell_evicted(study_id, "archive", packs, session)
     await transactions.tell_evicted(study_id, "staging", batches, session)
+    await transactions.tell_purged(study_id, len(packs) + len(batches), order["ordered_at"], session)
     await db["study_commands"].update_one({"_id": study_id}, mark, session=session)
     return True
 

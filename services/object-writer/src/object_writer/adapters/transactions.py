@@ -1,17 +1,21 @@
 """A change of state and its events in one transaction."""
 
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from imaging_common.events import BatchStored, InstancesEvicted, ManifestEntry
+from imaging_common.audit import TOPIC as AUDIT_TOPIC
+from imaging_common.events import AuditRecorded, BatchStored, InstancesEvicted, ManifestEntry
 from imaging_common.messaging.outbox import Outbox
 
 T = TypeVar("T")
 Document = dict[str, Any]
 STORED_TOPIC = "instances-stored"
+SERVICE = "object-writer"
 MAX_RECEIPT = 1000
 MAX_EVICTED = 1000
 """Keys in one event."""
@@ -48,6 +52,23 @@ class Transactions:
                 manifest_keys=list(keys[start : start + MAX_EVICTED]),
             )
             await self.outbox.add(STORED_TOPIC, event, study_uid, session=session)
+
+    async def tell_purged(self, study_id: str, count: int, ordered_at: datetime, session: AsyncClientSession) -> None:
+        """AuditRecorded: what an operator deleted is gone for good; the operator's own act was recorded when it was."""
+        hospital, study_uid = study_id.split("/")
+        record = AuditRecorded(
+            audit_id=hashlib.sha256(f"purge|{study_id}|{ordered_at.isoformat()}".encode()).hexdigest()[:32],
+            service=SERVICE,
+            action="delete",
+            outcome="success",
+            reason="retention-over",
+            user=SERVICE,
+            study_uid=study_uid,
+            holder=hospital,
+            count=count,
+            at=datetime.now(UTC),
+        )
+        await self.outbox.add(AUDIT_TOPIC, record, SERVICE, session=session)
 
     async def tell_stored(
         self, hospital: str, study_uid: str, names: Iterable[tuple[str, str]], session: AsyncClientSession

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from pynetdicom import build_context
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import Verification
 
 from edge_agent.adapters.pacs_retrieve.association import close_association, open_association
 from edge_agent.adapters.pacs_slots import PacsSlots

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
@@ -13,9 +15,10 @@ from gateway.dicomweb.api.retrieve import STORED_IN, accepted
 from gateway.dicomweb.conversion import stored_syntax
 from gateway.dicomweb.multipart import Multipart
 from gateway.dicomweb.negotiation import OCTETS, FrameForm, choose, choose_frame_form
-from gateway.dicomweb.rendered import BadLook, Look, parse_look
+from gateway.dicomweb.rendered import BadLook, Look, is_preview, parse_look
 from gateway.dicomweb.services import Services
 from gateway.dicomweb.standins import Shown
+from imaging_common.access import SHARE_ROLE
 from imaging_common.http import Access, access
 from imaging_common.index.model import InstanceDocument, ListedInstance
 
@@ -38,8 +41,14 @@ def named(request: Request) -> bool:
     return "holder" in request.path_params
 
 
-def build_frames(services: Services) -> APIRouter:
-    """Frames, bulk data, rendered, thumbnail."""
+def build_frames(services: Services, *, mark_links: bool = False) -> APIRouter:
+    """Frames, bulk data, rendered, thumbnail.
+
+    Parameters
+    ----------
+    mark_links
+        Pictures that leave by a share link carry its name and the time.
+    """
     router = APIRouter()
 
     frame = services.frames.frame
@@ -81,6 +90,12 @@ def build_frames(services: Services) -> APIRouter:
         headers = {"Cache-Control": "private, no-store", **shown.headers}
         return Response(body, media_type=look.media_type, headers=headers)
 
+    async def marked(request: Request, look: Look) -> Look:
+        subject = await services.subject_of(request)
+        if not mark_links or SHARE_ROLE not in subject.roles:
+            return look
+        return replace(look, mark=f"{subject.user} {datetime.now(UTC):%Y-%m-%d %H:%MZ}")
+
     def wanted_look(request: Request, *, thumbnail: bool = False) -> Look:
         chosen = choose(accepted(request), PICTURES)
         if chosen is None:
@@ -94,12 +109,14 @@ def build_frames(services: Services) -> APIRouter:
             look = Look(look.media_type, look.window, (size, size, None), min(look.quality, 80))
         return look
 
-    async def middle(request: Request, study: str, series: str | None, *, bring: bool = False) -> Shown:
+    async def middle(
+        request: Request, study: str, series: str | None, *, bring: bool = False, preview: bool = False
+    ) -> Shown:
         """The instance that stands for a series or study: the middle one with frames, of those that are here.
 
         A list full of thumbnails must not bring every listed study, so what is not here is 404 unless `bring`.
         """
-        opened = await services.open(request, study, fresh=False, used=bring)
+        opened = await services.open(request, study, fresh=False, used=bring, preview=preview)
         absent: list[ListedInstance] = []
         for one in await services.index.series_of(opened.keys):
             if series in (None, one.series_uid):
@@ -121,9 +138,9 @@ def build_frames(services: Services) -> APIRouter:
         listed = await services.locations.instance(opened.keys, series, instance)
         return await services.stand_ins.here(opened, listed, named=own or named(request))
 
-    async def thumbnail_of(request: Request, study: str, series: str, instance: str) -> Shown:
+    async def thumbnail_of(request: Request, study: str, series: str, instance: str, look: Look) -> Shown:
         """The instance, if it is here."""
-        opened = await services.open(request, study, fresh=False, used=False)
+        opened = await services.open(request, study, fresh=False, used=False, preview=is_preview(look))
         listed = await services.locations.instance(opened.keys, series, instance)
         if not isinstance(listed, InstanceDocument):
             raise HTTPException(404, NOT_FOUND)
@@ -160,39 +177,39 @@ def build_frames(services: Services) -> APIRouter:
 
         @router.get(f"{below}/rendered", openapi_extra=access(Access.STUDY))
         async def rendered(request: Request, study: str, series: str, instance: str) -> Response:
-            look = wanted_look(request)
+            look = await marked(request, wanted_look(request))
             return await picture(await instance_of(request, study, series, instance), 1, look)
 
         @router.get(f"{below}/frames/{{frames}}/rendered", openapi_extra=access(Access.STUDY))
         async def rendered_frame(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
-            look, numbers = wanted_look(request), parse_frame_list(frames)
+            look, numbers = await marked(request, wanted_look(request)), parse_frame_list(frames)
             found = await instance_of(request, study, series, instance)
             return await picture(found, numbers[0], look)
 
         @router.get(f"{below}/thumbnail", openapi_extra=access(Access.STUDY))
         async def thumbnail(request: Request, study: str, series: str, instance: str) -> Response:
             look = wanted_look(request, thumbnail=True)
-            return await picture(await thumbnail_of(request, study, series, instance), 1, look)
+            return await picture(await thumbnail_of(request, study, series, instance, look), 1, look)
 
         @router.get(f"{below}/frames/{{frames}}/thumbnail", openapi_extra=access(Access.STUDY))
         async def frame_thumbnail(request: Request, study: str, series: str, instance: str, frames: str) -> Response:
             look, numbers = wanted_look(request, thumbnail=True), parse_frame_list(frames)
-            found = await thumbnail_of(request, study, series, instance)
+            found = await thumbnail_of(request, study, series, instance, look)
             return await picture(found, numbers[0], look)
 
         @router.get(f"{root}/studies/{{study}}/series/{{series}}/thumbnail", openapi_extra=access(Access.STUDY))
         async def series_thumbnail(request: Request, study: str, series: str) -> Response:
             look = wanted_look(request, thumbnail=True)
-            return await picture(await middle(request, study, series), 1, look)
+            return await picture(await middle(request, study, series, preview=is_preview(look)), 1, look)
 
         @router.get(f"{root}/studies/{{study}}/thumbnail", openapi_extra=access(Access.STUDY))
         async def study_thumbnail(request: Request, study: str) -> Response:
             look = wanted_look(request, thumbnail=True)
-            return await picture(await middle(request, study, None), 1, look)
+            return await picture(await middle(request, study, None, preview=is_preview(look)), 1, look)
 
         @router.get(f"{root}/studies/{{study}}/series/{{series}}/rendered", openapi_extra=access(Access.STUDY))
         async def series_rendered(request: Request, study: str, series: str) -> Response:
-            look = wanted_look(request)
+            look = await marked(request, wanted_look(request))
             return await picture(await middle(request, study, series, bring=True), 1, look)
 
         @router.get(

@@ -72,7 +72,10 @@
     if (clear) {
       event.preventDefault();
       const form = clear.form;
-      for (const field of form.elements) if (field.name && field.name !== "csrf") field.value = "";
+      for (const field of form.elements) {
+        if (field.type === "radio") field.checked = field.value === "";
+        else if (field.name && field.name !== "csrf") field.value = "";
+      }
       form.requestSubmit();
     }
   });

@@ -1,0 +1,1 @@
+"""The operators' pages: hospitals and their edge agents, onboarding, dead letters, storage."""
