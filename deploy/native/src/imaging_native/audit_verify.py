@@ -23,7 +23,9 @@ def main() -> int:
             "AUDIT_MINIO_SECRET_KEY": state["minio"]["secret_key"],
         }
     elif "AUDIT_MONGO_URL" not in os.environ:
-        print("audit-verify needs REGION_STATE=<file of a running region>, or the settings AUDIT_MONGO_URL, AUDIT_MINIO_…")
+        print(
+            "audit-verify needs REGION_STATE=<file of a running region>, or the settings AUDIT_MONGO_URL, AUDIT_MINIO_…"
+        )
         return 2
     return subprocess.run([sys.executable, "-m", "audit.verify"], env=os.environ | more, check=False).returncode
 

@@ -57,7 +57,8 @@ class Answer:
     """Whether the body says anything of the study."""
 
 
-Ask = Callable[[str, str], Awaitable[Answer]]
+Ask = Callable[..., Awaitable[Answer]]
+"""`ask(method, address, **options)`: httpx's `params`, `data` or `json`."""
 
 
 class Everybody:
@@ -107,6 +108,11 @@ class Everybody:
             "consult_id": consult,
             "resident": resident,
             "frames": "1",
+            "key": "0" * 32,
+            "sha256": "0" * 64,
+            "number": "0",
+            "tag": "7FE00010",
+            "action": "acknowledge",
             "language": "zh",
         }
         for kind, session in sessions.items():
@@ -224,10 +230,10 @@ class Everybody:
     def _by_session(self, client: httpx.AsyncClient, csrf: str) -> Ask:
         """As a browser: with the form's token, HTML wanted on pages."""
 
-        async def ask(method: str, address: str) -> Answer:
+        async def ask(method: str, address: str, **options: Any) -> Answer:
             accept = "*/*" if address.startswith(MACHINES) else "text/html"
             headers = {"Accept": accept, "X-CSRF-Token": csrf, "Sec-Fetch-Site": "same-origin"}
-            return await self._send(client, method, address, headers)
+            return await self._send(client, method, address, headers, **options)
 
         return ask
 
@@ -236,8 +242,8 @@ class Everybody:
         client = await self._keep(httpx.AsyncClient(base_url=base, timeout=30, **options))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
 
-        async def ask(method: str, address: str) -> Answer:
-            return await self._send(client, method, address, headers)
+        async def ask(method: str, address: str, **options: Any) -> Answer:
+            return await self._send(client, method, address, headers, **options)
 
         return ask
 
@@ -245,14 +251,18 @@ class Everybody:
         """As a hospital's edge agent: its token, its certificate, its AE title."""
         client = await self._keep(await edge_client(self._region.state, hospital, door=door))
 
-        async def ask(method: str, address: str) -> Answer:
-            return await self._send(client, method, address, {})
+        async def ask(method: str, address: str, **options: Any) -> Answer:
+            return await self._send(client, method, address, {}, **options)
 
         return ask
 
-    async def _send(self, client: httpx.AsyncClient, method: str, address: str, headers: dict[str, str]) -> Answer:
-        query = {"StudyInstanceUID": self._study, "StudyInstanceUIDs": self._study} if method == "GET" else {}
-        async with client.stream(method, address, params=query, headers=headers, follow_redirects=False) as answer:
+    async def _send(
+        self, client: httpx.AsyncClient, method: str, address: str, headers: dict[str, str], **options: Any
+    ) -> Answer:
+        async with client.stream(method, address, headers=headers, follow_redirects=False, **options) as answer:
+            if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                async for chunk in answer.aiter_bytes():
+                    return Answer(answer.status_code, answer.headers, self._study.encode() in chunk)
             found = False
             async for chunk in answer.aiter_bytes():
                 found = found or self._study.encode() in chunk

@@ -57,7 +57,7 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
 
     who = Annotated[Claims, Depends(person)]
 
-    @router.post("", status_code=201, openapi_extra=access(Access.IMAGE_ROLES))
+    @router.post("", status_code=201, openapi_extra=access(Access.APPLY))
     async def submit(
         application: Application,
         claims: who,
@@ -69,7 +69,7 @@ def build_api(consults: Consults, verifier: TokenVerifier) -> APIRouter:
         response.headers["Location"] = f"/consults/{submitted.id}"
         return submitted
 
-    @router.get("", openapi_extra=access(Access.IMAGE_ROLES))
+    @router.get("", openapi_extra=access(Access.CASE))
     async def box(
         request: Request,
         response: Response,

@@ -46,7 +46,7 @@ def build_report_router(
             raise Problem(507, "there is no room; try again later", headers={"Retry-After": "60"}) from error
         return JSONResponse({"reports": [{"report_key": m.report_key, "sha256": m.sha256} for m in stored]})
 
-    @router.post("/fhir/DiagnosticReport", openapi_extra=access(Access.STORE))
+    @router.post("/fhir/DiagnosticReport", openapi_extra=access(Access.EDGE))
     async def post_resource(request: Request, who: Annotated[Sender, Depends(sender)]) -> JSONResponse:
         """Store one DiagnosticReport (create interaction, FHIR R4 §3.1.0.8)."""
         if _kind_of(request.headers.get("content-type", "")) not in _FHIR_TYPES:

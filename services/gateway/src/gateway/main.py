@@ -157,9 +157,7 @@ def build_app(settings: GatewaySettings) -> FastAPI:
         viewer=FileTree(settings.ohif_dir) if settings.ohif_dir is not None else None,
         operations=operated.desk,
     )
-    annotations = StoreAnnotations(
-        index, instances, audit, max_bytes=settings.max_annotation_bytes
-    )
+    annotations = StoreAnnotations(index, instances, audit, max_bytes=settings.max_annotation_bytes)
     messaging.include(build_router(grants, notices, prefetch))
     messaging.tail(
         (*RETRIEVAL_TOPICS, *FOLLOWED_TOPICS), both(build_retrieval_reader(retriever, live), operated.follow)

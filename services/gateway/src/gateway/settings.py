@@ -10,7 +10,6 @@ from gateway.grants.model import Ehr
 from gateway.model import HospitalEntry, parse_hospitals
 from gateway.operations.settings import OperationsSettings
 from gateway.web.watermark import check_pattern
-from imaging_common.settings import ServiceSettings
 
 
 class GatewaySettings(OperationsSettings):

@@ -48,7 +48,13 @@ from imaging_common.objects.ports import ObjectDamaged
 
 _log = structlog.get_logger(__name__)
 AWAY = "a part of the system is away; try again"
-TITLES = {403: "error.forbidden", 404: "error.not-found", 405: "error.not-found", 429: "error.too-often", 503: "error.away"}
+TITLES = {
+    403: "error.forbidden",
+    404: "error.not-found",
+    405: "error.not-found",
+    429: "error.too-often",
+    503: "error.away",
+}
 
 
 def install(app: FastAPI, portal: Portal, dicomweb: APIRouter) -> None:

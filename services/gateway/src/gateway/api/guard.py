@@ -24,9 +24,22 @@ from imaging_common.errors import RetryableError
 
 _log = structlog.get_logger(__name__)
 PUBLIC_PATHS = frozenset(
-    {"/health/live", "/health/ready", "/metrics", "/auth/login", "/auth/callback", "/portal/welcome", "/favicon.ico",
-     "/fhir/R4/metadata", "/auth/backchannel-logout", "/launch", "/launch/here", "/share", "/smart/launch",
-     "/smart/callback"}
+    {
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/auth/login",
+        "/auth/callback",
+        "/portal/welcome",
+        "/favicon.ico",
+        "/fhir/R4/metadata",
+        "/auth/backchannel-logout",
+        "/launch",
+        "/launch/here",
+        "/share",
+        "/smart/launch",
+        "/smart/callback",
+    }
 )
 PUBLIC_PREFIXES = ("/portal/static/", "/portal/language/")
 FOR_PROGRAMS = ("/dicomweb/", "/ehr/", "/fhir/", "/launches")

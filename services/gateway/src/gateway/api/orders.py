@@ -60,12 +60,12 @@ def build_orders(portal: Portal, renderer: Renderer) -> APIRouter:
             unseen=await unseen(portal, request),
         )
 
-    @router.get("", openapi_extra=access(Access.ORDERS))
+    @router.get("", openapi_extra=access(Access.HOSPITAL_STAFF))
     async def orders(request: Request) -> Response:
         """The worklist and an empty form."""
         return await page(request, {})
 
-    @router.post("", openapi_extra=access(Access.ORDERS))
+    @router.post("", openapi_extra=access(Access.HOSPITAL_STAFF))
     async def place(request: Request) -> Response:
         """Place an order; a field that cannot be taken is named, and what was typed stays."""
         form = {name: await field(request, name) for name in FIELDS}
@@ -77,7 +77,7 @@ def build_orders(portal: Portal, renderer: Renderer) -> APIRouter:
         await place_order(portal.orders, portal.audit, claims, order)
         return RedirectResponse("/portal/orders", 303)
 
-    @router.post("/recent", openapi_extra=access(Access.ORDERS))
+    @router.post("/recent", openapi_extra=access(Access.HOSPITAL_STAFF))
     async def recent(request: Request) -> Response:
         """Recent similar examinations of the person typed into the form, as far as the orderer may see them."""
         typed, modality, part = [await field(request, name) for name in ("patient_id", "modality", "body_part")]
@@ -102,7 +102,7 @@ def build_orders(portal: Portal, renderer: Renderer) -> APIRouter:
             hospitals={entry.hospital: entry for entry in await portal.registry.all()},
         )
 
-    @router.post("/{order_id}/cancel", openapi_extra=access(Access.ORDERS))
+    @router.post("/{order_id}/cancel", openapi_extra=access(Access.HOSPITAL_STAFF))
     async def cancel(request: Request, order_id: str) -> Response:
         """Take an order back: it leaves the worklist."""
         if not await cancel_order(portal.orders, portal.audit, identity_of(request).claims, order_id):

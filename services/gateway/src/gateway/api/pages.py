@@ -23,8 +23,8 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
     """The routes that need no image role."""
     router = APIRouter(dependencies=[Depends(csrf_protected)])
 
-    @router.get("/", openapi_extra=access(Access.PUBLIC))
-    @router.get("/portal", openapi_extra=access(Access.PUBLIC))
+    @router.get("/", openapi_extra=access(Access.SIGNED_IN))
+    @router.get("/portal", openapi_extra=access(Access.SIGNED_IN))
     async def home(request: Request) -> Response:
         """The first page is the work list of who is signed in."""
         identity_of(request)

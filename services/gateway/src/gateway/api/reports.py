@@ -165,7 +165,7 @@ def _review(portal: Portal, renderer: Renderer) -> APIRouter:
     """`/portal/reports/review`: reports that no study is known for, and the choice of one."""
     router = APIRouter(prefix="/reports/review", dependencies=[Depends(for_reviewers)])
 
-    @router.get("", openapi_extra=access(Access.HOSPITAL_OPERATOR))
+    @router.get("", openapi_extra=access(Access.HOSPITAL_STAFF))
     async def review(request: Request, page: str = "1") -> Response:
         """The list, the latest received first."""
         number = _page_of(page)
@@ -197,12 +197,12 @@ def _review(portal: Portal, renderer: Renderer) -> APIRouter:
             **await _frame(portal, request),
         )
 
-    @router.get("/{hospital}/{key}", openapi_extra=access(Access.HOSPITAL_OPERATOR))
+    @router.get("/{hospital}/{key}", openapi_extra=access(Access.HOSPITAL_STAFF))
     async def choose(request: Request, hospital: str, key: str) -> Response:
         """One report, and the studies that it may belong to."""
         return await one(request, hospital, key)
 
-    @router.post("/{hospital}/{key}", openapi_extra=access(Access.HOSPITAL_OPERATOR))
+    @router.post("/{hospital}/{key}", openapi_extra=access(Access.HOSPITAL_STAFF))
     async def match(request: Request, hospital: str, key: str) -> Response:
         """It belongs to this study, or to none (`study_uid` = `none`)."""
         claims = identity_of(request).claims

@@ -23,6 +23,7 @@ from imaging_common.http import Access, access
 
 MAX_BODY = 100_000
 RULE = access(Access.EHR_OR_STUDY)
+ADDRESSES = access(Access.AUTHENTICATED)
 Answer = Callable[[Request, Search], Awaitable[Any]]
 
 
@@ -48,20 +49,22 @@ def build_fhir(portal: Portal) -> APIRouter:
             found = [one for one in found if one.status in {token.code for token in tokens}]
         return searchset(writer.base, "Endpoint", search, found, total=len(found))
 
-    def searchable(path: str, posted: str, answer: Answer, known: Sequence[str], sorts: Sequence[str] = ()) -> None:
+    def searchable(
+        path: str, posted: str, answer: Answer, known: Sequence[str], sorts: Sequence[str] = (), rule: Any = RULE
+    ) -> None:
         async def search(request: Request) -> Response:
             strict = "handling=strict" in request.headers.get("prefer", "")
             asked = read_search(await _pairs(request), known, sorts=sorts, strict=strict)
             return fhir(await answer(request, asked))
 
-        router.add_api_route(path, search, methods=["GET"], openapi_extra=RULE)
-        router.add_api_route(posted, search, methods=["POST"], openapi_extra=RULE)
+        router.add_api_route(path, search, methods=["GET"], openapi_extra=rule)
+        router.add_api_route(posted, search, methods=["POST"], openapi_extra=rule)
 
     recent = "/ImagingStudy/$recent-examinations"
     searchable(recent, recent, studies.recent, RECENT_PARAMETERS)
     searchable("/ImagingStudy", "/ImagingStudy/_search", studies.search, STUDY_PARAMETERS, STUDY_SORTS)
     searchable("/DiagnosticReport", "/DiagnosticReport/_search", reports.search, REPORT_PARAMETERS, REPORT_SORTS)
-    searchable("/Endpoint", "/Endpoint/_search", endpoints, ENDPOINT_PARAMETERS)
+    searchable("/Endpoint", "/Endpoint/_search", endpoints, ENDPOINT_PARAMETERS, rule=ADDRESSES)
 
     async def patients(request: Request, search: Search) -> Any:
         search.patients += [("identifier", ",".join(values)) for values in search.values.pop("identifier", [])]
@@ -95,7 +98,7 @@ def build_fhir(portal: Portal) -> APIRouter:
         """One patient by the sealed id: identifiers only."""
         return fhir(await studies.patient(request, patient))
 
-    @router.get("/Endpoint/{name}", openapi_extra=RULE)
+    @router.get("/Endpoint/{name}", openapi_extra=ADDRESSES)
     async def endpoint(_: Request, name: str) -> Response:
         """One endpoint."""
         if name not in ENDPOINTS:

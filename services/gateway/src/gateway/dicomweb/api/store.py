@@ -50,11 +50,11 @@ def build_store(services: Services, annotations: StoreAnnotations) -> APIRouter:
 
     for root in ("", "/hospitals/{holder}"):
 
-        @router.post(f"{root}/studies", openapi_extra=access(Access.STUDY))
+        @router.post(f"{root}/studies", openapi_extra=access(Access.ANNOTATE))
         async def store(request: Request) -> JSONResponse:
             return await answer(request, None)
 
-        @router.post(f"{root}/studies/{{study}}", openapi_extra=access(Access.STUDY))
+        @router.post(f"{root}/studies/{{study}}", openapi_extra=access(Access.ANNOTATE))
         async def store_study(request: Request, study: str) -> JSONResponse:
             return await answer(request, study)
 
