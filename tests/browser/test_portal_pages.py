@@ -140,8 +140,8 @@ async def test_page_is_accessible_and_fits_the_screen(
 
 
 async def settled(tab: Tab) -> None:
-    """Thumbnails that are on the screen are there, or are known not to be."""
+    """Thumbnails that are on the screen are there, or are known not to be; no part of the page is being replaced."""
     await tab.wait_for_function(
-        """() => [...document.querySelectorAll('main img')].every(image => image.complete
-           || image.getBoundingClientRect().top > innerHeight)"""
+        """() => !document.querySelector('.htmx-request') && [...document.querySelectorAll('main img')].every(
+             image => image.complete || image.getBoundingClientRect().top > innerHeight)"""
     )
