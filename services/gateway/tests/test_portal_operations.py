@@ -23,6 +23,14 @@ from imaging_common.events import (
 from imaging_common.messaging.dead_letters import DeadLetter, DeadTopic
 
 NOW = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now is when the test runs, not when the file was read: a heartbeat of a minute ago is late."""
+    monkeypatch.setitem(globals(), "NOW", datetime.now(UTC))
+
+
 OPERATOR = "operator.region"
 LOCAL = Claims("operator.community", "community", frozenset({"hospital-operator"}), "陈工")
 TOPIC = "instances-received-dlq-indexer"
