@@ -347,10 +347,10 @@ async def test_a_refused_instance_is_missing_and_costs_no_other(bench: Bench) ->
 async def test_only_the_missing_are_fetched_again_when_the_agent_was_killed(bench: Bench) -> None:
     uids = bench.contents.put("1.2", 100)
     hold = asyncio.Event()
-    bench.pacs.gate = lambda asked: hold if len(bench.centre.stored()) > 30 else None
+    bench.pacs.gate = lambda _: hold if sum(map(len, bench.pacs.asked)) > 60 else None
     async with bench.running():
         await bench.retrievals.request(request(1, "1.2"))
-        await until(lambda: len(bench.centre.stored()) > 30 and bench.log.done(f"{1:032x}").keys() > set(uids[:20]))
+        await until(lambda: len(bench.centre.stored()) > 20 and bench.log.done(f"{1:032x}").keys() > set(uids[:20]))
     acknowledged = set(bench.log.done(f"{1:032x}"))
     (bench.folder.path / "left-behind.part").write_bytes(b"x")
     bench.restart()
