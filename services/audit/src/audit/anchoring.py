@@ -13,6 +13,8 @@ from audit.usecases import anchor_heads
 
 _log = structlog.get_logger(__name__)
 RETRY_SECONDS = 30.0
+EMPTY_SECONDS = 5.0
+"""Between two looks at a record in which nothing is yet."""
 
 
 class Anchoring:
@@ -41,9 +43,11 @@ class Anchoring:
         while True:
             now = datetime.now(UTC)
             try:
-                await anchor_heads(self._store, self._vault, now, self._interval)
-                self.state = f"anchored at {now:%Y-%m-%d %H:%M} UTC"
-                pause = self._interval - now.timestamp() % self._interval
+                if await anchor_heads(self._store, self._vault, now, self._interval) is None:
+                    pause = EMPTY_SECONDS
+                else:
+                    self.state = f"anchored at {now:%Y-%m-%d %H:%M} UTC"
+                    pause = self._interval - now.timestamp() % self._interval
             except (VaultUnavailable, PyMongoError) as error:
                 _log.warning("not-anchored", error=type(error).__name__)
                 self.state = f"not anchored since {now:%Y-%m-%d %H:%M} UTC: {type(error).__name__}"

@@ -69,11 +69,14 @@ async def export_records(store: RecordStore, reader: Claims, query: RecordQuery)
     return links()
 
 
-async def anchor_heads(store: RecordStore, vault: AnchorVault, now: datetime, interval_seconds: float) -> bool:
-    """Keep the heads of all chains outside the database, once an interval of the clock; whether this was the first."""
+async def anchor_heads(store: RecordStore, vault: AnchorVault, now: datetime, interval_seconds: float) -> bool | None:
+    """Keep the heads of all chains outside the database, once an interval of the clock; whether this was the first.
+
+    None: there is no record yet.
+    """
     begin = datetime.fromtimestamp(now.timestamp() // interval_seconds * interval_seconds, UTC)
     heads = {stream: head for stream, head in (await store.heads()).items() if head.seq}
-    return await vault.keep(f"{begin:%Y/%m/%d/%H%M%S}", Anchor(now, heads)) if heads else False
+    return await vault.keep(f"{begin:%Y/%m/%d/%H%M%S}", Anchor(now, heads)) if heads else None
 
 
 async def note_look(
