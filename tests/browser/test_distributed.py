@@ -33,6 +33,7 @@ async def test_doctor_sees_pixels_of_a_study_never_seen_before(
     await fill_pacs(region.state["pacs"][hospital], series.files)
     doctor = await Person.at(browser, region.state, f"doctor.{hospital}")
     await doctor.sign_in()
+    await doctor.page.goto(f"{doctor.portal}/portal/studies")
     row = doctor.page.locator(f'[data-study="{series.study_uid}"]')
     await expect(row.locator('[data-availability="NEARLINE"]')).to_be_visible(timeout=DEADLINE_MS)
     await doctor.picture(f"list-nearline-{hospital}")

@@ -172,6 +172,7 @@ async def test_list_and_windows_work_from_the_keyboard(region: Region, browser: 
     await expect(page.locator("#keys")).to_be_visible()
     await pictures(browser, page, "keys-help")
     await page.keyboard.press("Escape")
+    await expect(page.locator("#keys")).to_be_hidden()
     await page.keyboard.press("j")
     await expect(page.locator(f'[data-study="{study.study_uid}"]')).to_be_focused()
     async with page.expect_popup() as opening:
