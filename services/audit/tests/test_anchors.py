@@ -7,7 +7,7 @@ import pytest
 from audit.adapters.fake_records import FakeRecordStore
 from audit.adapters.fake_vault import FakeVault
 from audit.anchoring import Anchoring
-from audit.model import Head, make_link
+from audit.model import Anchor, Head, make_link
 from audit.usecases import anchor_heads, append_record, verify_chains
 from imaging_common.events import AuditRecorded
 from imaging_common.testing.waiting import until
@@ -63,6 +63,17 @@ async def test_chain_that_is_gone_wholly_or_cut_is_seen(store: FakeRecordStore) 
     assert [broken.seq for broken in (await verify_chains(store, vault)).breaks] == [4]
     store.links, store.noted = [], {}
     assert [broken.seq for broken in (await verify_chains(store, vault)).breaks] == [1]
+
+
+async def test_anchoring_goes_on_and_says_so_when_the_vault_fails_in_whatever_way(store: FakeRecordStore) -> None:
+    class Broken(FakeVault):
+        async def keep(self, name: str, anchor: Anchor) -> bool:
+            raise ValueError("a bug, not an outage")
+
+    anchoring = Anchoring(store, Broken(), HOUR)
+    await anchoring.start()
+    await until(lambda: "ValueError" in anchoring.state, what="its state")
+    await anchoring.stop()
 
 
 async def test_running_service_anchors_at_once_and_says_so(store: FakeRecordStore) -> None:

@@ -5,9 +5,7 @@ import contextlib
 from datetime import UTC, datetime
 
 import structlog
-from pymongo.errors import PyMongoError
 
-from audit.errors import VaultUnavailable
 from audit.ports import AnchorVault, RecordStore
 from audit.usecases import anchor_heads
 
@@ -48,8 +46,9 @@ class Anchoring:
                 else:
                     self.state = f"anchored at {now:%Y-%m-%d %H:%M} UTC"
                     pause = self._interval - now.timestamp() % self._interval
-            except (VaultUnavailable, PyMongoError) as error:
-                _log.warning("not-anchored", error=type(error).__name__)
+            except Exception as error:
+                # Whatever it is, anchoring goes on: a task that ended unseen would leave the chains without proof.
+                _log.error("not-anchored", error=type(error).__name__)
                 self.state = f"not anchored since {now:%Y-%m-%d %H:%M} UTC: {type(error).__name__}"
                 pause = RETRY_SECONDS
             await asyncio.sleep(pause)
