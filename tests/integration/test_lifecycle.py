@@ -5,7 +5,6 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,12 +16,12 @@ from pydantic import SecretStr
 from pydicom.dataset import Dataset
 from pydicom.uid import EncapsulatedPDFStorage
 
-from imaging_common.events import Event, HospitalRegistered, PatientLinked, StudyChanged
+from imaging_common.events import HospitalRegistered, PatientLinked, StudyChanged
 from imaging_common.messaging import KafkaPublisher
 from imaging_common.messaging.cloudevents import read_envelope, read_event
 from imaging_common.objects.store import MinioObjectStore
 from imaging_common.settings import ServiceSettings
-from imaging_common.testing.kafka import read_all, send_raw
+from imaging_common.testing.kafka import read_all
 from imaging_native import ct
 from imaging_native.asking import until
 from imaging_native.distributed import (
@@ -34,6 +33,7 @@ from imaging_native.distributed import (
     retrieve_study,
     until_listed,
 )
+from imaging_native.ehr_says import say_as_ehr
 from imaging_native.region import HOSPITALS, Region
 from imaging_native.session import portal_client
 
@@ -257,20 +257,6 @@ async def ehr_token(region: Region) -> str:
         )
         answer.raise_for_status()
     return str(answer.json()["access_token"])
-
-
-async def say_as_ehr(region: Region, topic: str, event: Event, key: str) -> None:
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": str(uuid4()),
-        "ce_type": event.type_name(),
-        "ce_source": "/ehr/residents",
-        "ce_time": datetime.now(UTC).isoformat(),
-        "content-type": "application/json",
-    }
-    encoded = [(name, text.encode()) for name, text in headers.items()]
-    data = event.model_dump_json().encode()
-    await send_raw(kafka_settings(region, "ehr-residents"), topic, [(key.encode(), data, encoded)])
 
 
 async def test_opened_record_warms_the_cache(region: Region, sign_in: SignIn, tmp_path: Path) -> None:

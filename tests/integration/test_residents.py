@@ -11,16 +11,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from imaging_common import mongo
-from imaging_common.events import Event, PatientLinked, PatientUnlinked, ResidentMerged
+from imaging_common.events import PatientLinked, PatientUnlinked, ResidentMerged
 from imaging_common.index.listing import STUDY_INDEXES
 from imaging_common.messaging.outbox import Outbox
 from imaging_common.settings import ServiceSettings
-from imaging_common.testing.kafka import send_raw
 from imaging_native import ct
 from imaging_native.asking import until
+from imaging_native.ehr_says import say_as_ehr
 from imaging_native.region import Region
 from imaging_native.session import portal_client
 from indexer.adapters.fill_listings import fill_listings
@@ -124,25 +123,6 @@ async def test_studies_of_an_earlier_version_get_what_searches_and_links_need(pl
 async def test_searches_have_their_indexes(place: Place) -> None:
     names = {tuple(index["key"]) for index in await (await place.database.studies.list_indexes()).to_list()}
     assert {tuple(name.removeprefix("-") for name in fields) for fields in STUDY_INDEXES} <= names
-
-
-async def say_as_ehr(region: Region, topic: str, event: Event, key: str) -> None:
-    """Write an event as the residents' EHR does: from outside, with its own Kafka user."""
-    settings = ServiceSettings(
-        kafka_bootstrap=region.kafka.edge_bootstrap,
-        kafka_username="ehr-residents",
-        kafka_password=SecretStr(region.kafka.passwords["ehr-residents"]),
-    )
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": str(uuid4()),
-        "ce_type": event.type_name(),
-        "ce_source": "/ehr/residents",
-        "ce_time": datetime.now(UTC).isoformat(),
-        "content-type": "application/json",
-    }
-    encoded = [(name, text.encode()) for name, text in headers.items()]
-    await send_raw(settings, topic, [(key.encode(), event.model_dump_json().encode(), encoded)])
 
 
 async def test_patients_of_two_hospitals_become_one_resident_by_the_ehr_and_an_operator(

@@ -12,7 +12,6 @@ from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,15 +19,13 @@ from uuid import uuid4
 
 import httpx
 import pydicom
-from pydantic import SecretStr
 
 from imaging_common.events import PatientLinked
-from imaging_common.settings import ServiceSettings
-from imaging_common.testing.kafka import send_raw
 from imaging_native import ct
 from imaging_native.asking import until
 from imaging_native.distributed import until_listed
 from imaging_native.edges import edge_client
+from imaging_native.ehr_says import say_as_ehr
 from imaging_native.region import DOORS, Region
 from imaging_native.session import portal_client
 from imaging_native.tokens import person_token, program_token
@@ -150,7 +147,7 @@ class Everybody:
         first = pydicom.dcmread(series.files[0], stop_before_pixels=True)
         self.values |= {"series": series.series_uid, "instance": str(first.SOPInstanceUID)}
         linked = PatientLinked(hospital="community", patient_id=f"M-{mark}", resident_id=resident, revision=1)
-        await self._say_as_ehr("patient-linked", linked, f"M-{mark}")
+        await say_as_ehr(self._region, "patient-linked", linked, f"M-{mark}")
 
         async def listed() -> bool:
             query = {"PatientID": resident, "IssuerOfPatientID": "EHR"}
@@ -158,23 +155,6 @@ class Everybody:
 
         await until(listed, "the study under its resident")
         return resident
-
-    async def _say_as_ehr(self, topic: str, event: Any, key: str) -> None:
-        settings = ServiceSettings(
-            kafka_bootstrap=self._region.kafka.edge_bootstrap,
-            kafka_username="ehr-residents",
-            kafka_password=SecretStr(self._region.kafka.passwords["ehr-residents"]),
-        )
-        headers = {
-            "ce_specversion": "1.0",
-            "ce_id": str(uuid4()),
-            "ce_type": event.type_name(),
-            "ce_source": "/ehr/residents",
-            "ce_time": datetime.now(UTC).isoformat(),
-            "content-type": "application/json",
-        }
-        encoded = [(name, text.encode()) for name, text in headers.items()]
-        await send_raw(settings, topic, [(key.encode(), event.model_dump_json().encode(), encoded)])
 
     async def _apply(self, token: str) -> str:
         """The case that opens the study to the secondary hospital's experts; its id."""
