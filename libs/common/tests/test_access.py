@@ -98,3 +98,11 @@ def test_search_clause_agrees_with_the_decision_for_every_combination() -> None:
     for role, hospital, grant, study in product(roles, hospitals, grants, studies):
         who = subject(hospital, role, grant)
         assert decide(who, Action.SEARCH, study).allowed == matches(visible_studies(who), study), (who, study)
+
+
+def test_consult_service_sees_what_its_cases_name_and_no_hospitals_own() -> None:
+    service = subject("community", {"consult-service"}, (GRANT,))
+    assert decide(service, Action.VIEW, STUDY).reason == "consult-grant"
+    assert not decide(subject("community", {"consult-service"}), Action.VIEW, STUDY).allowed
+    assert not decide(service, Action.VIEW, SAME_UID_ELSEWHERE).allowed
+    assert [matches(visible_studies(service), one) for one in (STUDY, SAME_UID_ELSEWHERE)] == [True, False]

@@ -1,6 +1,7 @@
 """The one access rule: who may do what to a study at a holder. Pure; everything that serves images asks it."""
 
 from imaging_common.access.rule import (
+    CONSULT_ROLE,
     EDGE_ROLE,
     GRANT_ONLY_ROLES,
     IMAGE_ROLES,
@@ -17,6 +18,7 @@ from imaging_common.access.rule import (
 )
 
 __all__ = [
+    "CONSULT_ROLE",
     "EDGE_ROLE",
     "GRANT_ONLY_ROLES",
     "IMAGE_ROLES",

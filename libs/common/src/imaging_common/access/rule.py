@@ -7,6 +7,8 @@ from typing import Any
 IMAGE_ROLES = frozenset({"doctor", "expert"})
 EDGE_ROLE = "edge-agent"
 """A hospital's edge agent, asking for the DICOM workstations of its hospital."""
+CONSULT_ROLE = "consult-service"
+"""The consult service itself, which prints and files issued reports: it sees the studies of those cases, by grants."""
 LAUNCH_ROLE = "launch"
 """A window that an EHR opened: its session sees what its launch names, whoever sits before it."""
 SHARE_ROLE = "share-link"
@@ -95,8 +97,8 @@ def decide(subject: Subject, action: Action, study: StudyRef) -> Decision:
     Allowed: a doctor or expert for the studies of their own hospital, and for what a grant opens to them: a consult
     they are part of (at the holder the case names), the record of a resident that the EHR opened for them, or that
     they opened by break-glass; a session of a launch or a share link for what that names and nothing else; an edge
-    agent for the studies of its own hospital, and for those of consults that allow workstations. Everything else is
-    denied; the caller answers 404.
+    agent for the studies of its own hospital, and for those of consults that allow workstations; the consult service
+    for those of cases whose report was just issued. Everything else is denied; the caller answers 404.
     """
     if not _may_see_images(subject):
         return Decision(False, "role-without-images")
@@ -125,7 +127,7 @@ def visible_studies(subject: Subject) -> dict[str, Any]:
 
 def _own(subject: Subject) -> str:
     """The hospital whose studies the subject sees without a grant."""
-    return "" if subject.roles & GRANT_ONLY_ROLES else subject.hospital
+    return "" if subject.roles & (GRANT_ONLY_ROLES | {CONSULT_ROLE}) else subject.hospital
 
 
 def _is_edge(subject: Subject) -> bool:
@@ -134,7 +136,7 @@ def _is_edge(subject: Subject) -> bool:
 
 
 def _may_see_images(subject: Subject) -> bool:
-    return bool(subject.roles & (IMAGE_ROLES | GRANT_ONLY_ROLES)) or _is_edge(subject)
+    return bool(subject.roles & (IMAGE_ROLES | GRANT_ONLY_ROLES | {CONSULT_ROLE})) or _is_edge(subject)
 
 
 def _grants(subject: Subject) -> list[Grant]:

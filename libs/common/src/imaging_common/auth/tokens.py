@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -35,6 +36,8 @@ class Claims:
     name: str = ""
     session: str = field(default="", compare=False)
     """Names the session in the audit record; of no use to sign in. Empty: a program without one."""
+    authenticated_at: datetime | None = field(default=None, compare=False)
+    """When they proved who they are (`auth_time`, OIDC Core 2), UTC; None: the token does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ def claims_of(claims: Mapping[str, Any], names: ClaimNames) -> Claims:
         roles=roles,
         name=_display_name(claims),
         session=session_name(_text(claims.get("sid"))),
+        authenticated_at=_time(claims.get("auth_time")),
     )
 
 
@@ -155,6 +159,16 @@ def _at(claims: Mapping[str, Any], path: str) -> Any:
     for step in path.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None
     return value
+
+
+def _time(value: Any) -> datetime | None:
+    """A NumericDate (RFC 7519 section 2); None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _text(value: Any) -> str:

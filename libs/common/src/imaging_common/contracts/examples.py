@@ -212,10 +212,60 @@ EXAMPLES: tuple[e.Event, ...] = (
         at=_at(31),
     ),
     e.ConsultSubmitted.model_validate(_case(1, "submitted")),
-    e.ConsultAccepted.model_validate(_case(2, "accepted", "expert.secondary")),
+    e.ConsultReturned.model_validate(_case(2, "returned")),
+    e.ConsultAccepted.model_validate(_case(2, "accepted")),
+    e.ConsultAssigned.model_validate(_case(3, "assigned", "expert.secondary")),
+    e.ConsultReleased.model_validate(_case(4, "accepted") | {"previous_expert": "expert.secondary"}),
+    e.ConsultReadingStarted.model_validate(_case(4, "reading", "expert.secondary")),
+    e.ConsultReportDrafted.model_validate(_case(5, "drafted", "expert.secondary")),
+    e.ConsultReviewRequested.model_validate(_case(6, "in-review", "expert.secondary")),
+    e.ConsultReviewDeclined.model_validate(_case(7, "drafted", "expert.secondary") | {"reviewer": "chief.secondary"}),
+    e.ConsultReviewApproved.model_validate(_case(7, "approved", "expert.secondary") | {"reviewer": "chief.secondary"}),
     e.ConsultRejected.model_validate(_case(2, "rejected")),
     e.ConsultWithdrawn.model_validate(_case(2, "withdrawn")),
-    e.ConsultAcknowledged.model_validate(_case(4, "acknowledged", "expert.secondary")),
+    e.ConsultEscalated.model_validate(
+        _case(5, "reading", "expert.secondary") | {"child_id": "5b7e4a6b8d2f0a4c3e1d7b950f9b6d0c"}
+    ),
+    e.ConsultPanelChanged.model_validate(
+        _case(5, "reading", "expert.secondary")
+        | {
+            "member": "doctor.tertiary",
+            "joined": True,
+            "participants": [e.Participant(user="doctor.tertiary", hospital="tertiary", part="panel")],
+        }
+    ),
+    e.ConsultOpinionGiven.model_validate(_case(6, "reading", "expert.secondary") | {"member": "doctor.tertiary"}),
+    e.ConsultAcknowledged.model_validate(_case(9, "acknowledged", "expert.secondary")),
+    e.ConsultAmendmentStarted.model_validate(_case(10, "drafted", "expert.secondary")),
+    e.ConsultCriticalAcknowledged.model_validate(_case(9, "issued", "expert.secondary") | {"critical": True}),
+    e.ConsultCommented.model_validate(
+        _case(5, "reading", "expert.secondary")
+        | {"comment_id": "9a8b6f7c1e0d", "mentions": ["doctor.community"], "by": "expert.secondary"}
+    ),
+    e.ConsultTimeLimit.model_validate(
+        _case(1, "submitted") | {"limit": "accept", "step": "overdue", "due_at": _at(55), "overdue": True}
+    ),
+    e.ReportDelivered.model_validate(
+        _case(9, "issued", "expert.secondary") | {"report_id": "7c1e0d9a8b6f", "report_version": 1, "outcome": "stored"}
+    ),
+    e.ReportWriteBackRequested(
+        write_back_id=_RETRIEVAL,
+        consult_id="0f9b6d0c5b7e4a6b8d2f0a4c3e1d7b95",
+        report_version=1,
+        study_uid=_STUDY,
+        holder="community",
+        instances=_ENTRIES[:2],
+        deadline=_at(24 * 60),
+    ),
+    e.WriteBackDone(
+        write_back_id=_RETRIEVAL,
+        consult_id="0f9b6d0c5b7e4a6b8d2f0a4c3e1d7b95",
+        report_version=1,
+        study_uid=_STUDY,
+        stored=_INSTANCES[:2],
+        at=_at(61),
+    ),
+    e.NoticeSeen(notice_id="consult-submitted-0f9b6d0c-expert", user="expert.secondary", seen_at=_at(30)),
     e.ReportIssued.model_validate(
         _case(3, "issued", "expert.secondary") | {"report_id": "7c1e0d9a8b6f", "report_version": 1}
     ),

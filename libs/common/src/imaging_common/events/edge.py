@@ -172,6 +172,33 @@ class OrderCancelled(Event):
     revision: int = Field(ge=1, description="Counts the statements about this order.")
 
 
+class ReportWriteBackRequested(Event):
+    """Objects of a consult's report are to go into the hospital's own PACS (C-STORE); repeated with the same id."""
+
+    write_back_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="Of consult, report version and hospital.")
+    consult_id: str = Field(description="The consult.")
+    report_version: int = Field(ge=1, description="Counts the versions of its report.")
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D) the objects belong to.")
+    holder: HospitalId = Field(description="The holder under which the centre keeps them.")
+    instances: list[ManifestEntry] = Field(min_length=1, max_length=64, description="The objects, and their digests.")
+    deadline: datetime = Field(description="After this it is told as failed, UTC.")
+
+
+WriteBackReason = Literal["", "no-pacs", "pacs-unreachable", "pacs-refused", "centre-unreachable", "deadline"]
+
+
+class WriteBackDone(Event):
+    """The receipt of a write-back: what the PACS answered. The objects are never announced as the hospital's own."""
+
+    write_back_id: str = Field(description="Id of the write-back.")
+    consult_id: str = Field(description="The consult.")
+    report_version: int = Field(ge=1, description="Counts the versions of its report.")
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
+    stored: list[Uid] = Field(default=[], max_length=64, description="SOP Instance UIDs the PACS took with 0x0000.")
+    reason: WriteBackReason = Field(default="", description="Why not all are there; empty: all are.")
+    at: datetime = Field(description="By the agent's clock, UTC.")
+
+
 class EchoRequested(Event):
     """An operator wants to know whether the agent's PACS answers a C-ECHO (PS3.7 9.1.5)."""
 

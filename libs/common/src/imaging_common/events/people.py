@@ -38,6 +38,18 @@ AuditAction = Literal[
     "replay",
     "export",
     "annotate",
+    "return",
+    "assign",
+    "release",
+    "read",
+    "review",
+    "escalate",
+    "invite",
+    "opinion",
+    "amend",
+    "comment",
+    "configure",
+    "subscribe",
 ]
 AuditOutcome = Literal["success", "denied", "failed"]
 
@@ -99,6 +111,17 @@ class NoticeRaised(Event):
     number: str = Field(description="The consult's number.")
     link: str = Field(description="Path below the portal.")
     raised_at: datetime = Field(description="UTC.")
+    urgency: Literal["routine", "urgent", "emergency"] = Field(
+        default="routine", description="An emergency goes through quiet hours."
+    )
+
+
+class NoticeSeen(Event):
+    """Somebody has seen a notice: no other channel needs to tell them."""
+
+    notice_id: str = Field(description="The notice.")
+    user: str = Field(description="User id of who saw it.")
+    seen_at: datetime = Field(description="UTC.")
 
 
 class AuditRecorded(Event):

@@ -51,7 +51,7 @@ class Access(StrEnum):
     LOCAL = "local"
     """Only from the machine itself (the edge agent's status page)."""
     STORE = "store"
-    """Whoever may store for a hospital: its edge agent, or the portal for its people."""
+    """Whoever may store for a hospital: its edge agent, the portal for its people, the consult service its reports."""
 
 
 def access(rule: Access) -> dict[str, Any]:
