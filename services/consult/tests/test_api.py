@@ -8,24 +8,17 @@ import pytest
 from fastapi import FastAPI
 
 from consult.api import build_api
+from consult.api.discussion import build_discussion_api
+from consult.api.files import build_attachments_api
 from consult.settings import ConsultSettings
-from consult.usecases import Consults
 from imaging_common.auth import Claims, InvalidToken, TokenVerifier
 from imaging_common.http import create_app
 
-PEOPLE = {
-    "doctor": Claims("doctor.community", "community", frozenset({"doctor"}), "陈建国"),
-    "expert": Claims("expert.secondary", "secondary", frozenset({"doctor", "expert"}), "周敏"),
-    "rival": Claims("rival.secondary", "secondary", frozenset({"expert"}), "吴刚"),
-    "stranger": Claims("doctor.tertiary", "tertiary", frozenset({"doctor", "expert"}), "郑洁"),
-}
-APPLICATION = {
-    "consultant_hospital": "secondary",
-    "studies": [{"study_uid": "1.2.3", "holder": "community"}],
-    "purpose": "请会诊",
-    "clinical_info": "咳嗽两周",
-    "urgency": "urgent",
-}
+from .conftest import Parts
+from .people import DOCTOR, EXPERT, RIVAL, STRANGER, application
+
+PEOPLE = {"doctor": DOCTOR, "expert": EXPERT, "rival": RIVAL, "stranger": STRANGER}
+APPLICATION = application().model_dump(mode="json")
 REPORT = {"findings": "右肺结节", "impression": "建议复查", "positive": True}
 
 
@@ -41,13 +34,15 @@ class FakeVerifier(TokenVerifier):
 
 
 @pytest.fixture
-async def http(consults: Consults) -> AsyncIterator[httpx.AsyncClient]:
+async def http(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
 
     app = create_app("consult", ConsultSettings(), lifespan=lifespan, checks={})
-    app.include_router(build_api(consults, FakeVerifier("https://id.example", "imaging-cloud")))
+    verifier = FakeVerifier("https://id.example", "imaging-cloud")
+    more = [build_attachments_api(parts.attachments, verifier), build_discussion_api(parts.discussion, verifier)]
+    app.include_router(build_api(parts.consults, parts.drafts, verifier, more))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://consult") as client:
         yield client
 
@@ -72,34 +67,53 @@ async def post(http: httpx.AsyncClient, who: str, path: str, **body: object) -> 
 async def test_whole_case_over_http(http: httpx.AsyncClient) -> None:
     case = await apply(http)
     path = f"/consults/{case['id']}"
-    case = (await post(http, "expert", f"{path}/accept", version=case["version"])).json()
-    saved = await http.put(f"{path}/report", json={"version": case["version"], **REPORT}, headers=bearer("expert"))
-    assert saved.status_code == 200
-    assert (await http.get(path, headers=bearer("doctor"))).json()["report"] is None
-    issued = await post(http, "expert", f"{path}/report/issue", version=saved.json()["version"])
+    for action in ("accept", "claim", "read"):
+        case = (await post(http, "expert", f"{path}/{action}", version=case["version"])).json()
+    assert (case["roles"], "draft" in case["allowed"]) == (["consultant", "expert"], True)
+    for revision in (0, 1):
+        body = {"revision": revision, "text": REPORT}
+        saved = await http.put(f"{path}/report/draft", json=body, headers=bearer("expert"))
+        assert saved.json()["revision"] == revision + 1
+    assert (await http.put(f"{path}/report/draft", json=body, headers=bearer("expert"))).status_code == 409
+    before = (await http.get(path, headers=bearer("doctor"))).json()
+    assert (before["report"], before["state"], before["allowed"]) == (None, "drafted", ["withdraw"])
+    issued = await post(http, "expert", f"{path}/issue", version=before["version"])
     assert issued.json()["state"] == "issued"
     seen = (await http.get(path, headers=bearer("doctor"))).json()
     assert {name: seen["report"][name] for name in REPORT} == REPORT
-    assert seen["report"]["issued_at"]
+    assert seen["allowed"] == ["acknowledge"]
     ended = await post(http, "doctor", f"{path}/acknowledge", version=seen["version"])
     assert ended.json()["state"] == "acknowledged"
-    assert [step["action"] for step in ended.json()["timeline"]] == [
-        "submit",
-        "accept",
-        "draft",
-        "issue",
-        "acknowledge",
-    ]
+
+
+async def test_draft_application_over_http(http: httpx.AsyncClient) -> None:
+    made = await http.post("/consults?draft=true", json={"purpose": "请会诊"}, headers=bearer("doctor"))
+    path = f"/consults/{made.json()['id']}"
+    refused = await post(http, "doctor", f"{path}/submit", version=1)
+    assert (refused.status_code, refused.json()["missing"]) == (422, made.json()["missing"])
+    body = {"revision": 1, "application": APPLICATION}
+    saved = await http.put(f"{path}/application", json=body, headers=bearer("doctor"))
+    assert saved.json() == {"revision": 2, "missing": []}
+    assert (await http.put(f"{path}/application", json=body, headers=bearer("doctor"))).status_code == 409
+    headers = bearer("doctor") | {"X-File-Name": "%E5%90%8C%E6%84%8F.pdf", "Content-Type": "application/pdf"}
+    added = await http.post(f"{path}/attachments?kind=consent", content=b"%PDF-1.7 scan", headers=headers)
+    assert (added.status_code, added.json()["name"]) == (201, "同意.pdf")
+    assert (await post(http, "doctor", f"{path}/submit", version=1)).json()["state"] == "submitted"
+    file = await http.get(f"{path}/attachments/{added.json()['id']}", headers=bearer("expert"))
+    assert (file.content, file.headers["content-type"]) == (b"%PDF-1.7 scan", "application/pdf")
+    said = await post(http, "expert", f"{path}/comments", text="请补充", mentions=["doctor.community"])
+    assert said.status_code == 201
+    assert [one["text"] for one in (await http.get(f"{path}/comments", headers=bearer("doctor"))).json()] == ["请补充"]
 
 
 async def test_conflict_names_who_won(http: httpx.AsyncClient) -> None:
     case = await apply(http)
-    await post(http, "expert", f"/consults/{case['id']}/accept", version=1)
-    lost = await post(http, "rival", f"/consults/{case['id']}/accept", version=1)
+    await post(http, "expert", f"/consults/{case['id']}/claim", version=1)
+    lost = await post(http, "rival", f"/consults/{case['id']}/claim", version=1)
     assert lost.status_code == 409
     assert lost.headers["content-type"] == "application/problem+json"
     problem = lost.json()
-    assert (problem["changed_by"], problem["state"], problem["version"]) == ("周敏", "accepted", 2)
+    assert (problem["changed_by"], problem["state"], problem["version"]) == ("周敏", "assigned", 2)
 
 
 async def test_foreign_case_is_not_found(http: httpx.AsyncClient) -> None:
@@ -154,9 +168,11 @@ async def test_application_that_does_not_fit_is_refused(http: httpx.AsyncClient,
     assert answer.status_code == 422
 
 
-async def test_study_of_another_holder_is_refused(http: httpx.AsyncClient) -> None:
-    foreign = APPLICATION | {"studies": [{"study_uid": "1.2.3", "holder": "secondary"}]}
-    assert (await http.post("/consults", json=foreign, headers=bearer("doctor"))).status_code == 403
+async def test_study_that_the_applicant_may_not_see_is_refused(http: httpx.AsyncClient, parts: Parts) -> None:
+    study = {"study_uid": "1.2.3", "holder": "secondary"}
+    parts.access.closed.add(application(studies=[study]).studies[0])
+    refused = await http.post("/consults", json=APPLICATION | {"studies": [study]}, headers=bearer("doctor"))
+    assert refused.status_code == 403
 
 
 async def test_list_links_to_its_next_page(http: httpx.AsyncClient) -> None:

@@ -4,10 +4,15 @@ RejectedError
 ├── NotFound         there is no such consult for this person
 ├── NotAllowed       the person may see the case, but this is not theirs to do
 ├── Conflict         somebody else was faster, or the state does not allow it
-└── InvalidConsult   the application or report lacks something
+├── InvalidConsult   the application, the report or the order lacks something
+└── Reauthenticate   signing needs a fresh sign-in
+RetryableError
+└── AccessUnknown    the access rule cannot be asked now
 """
 
-from imaging_common.errors import RejectedError
+from collections.abc import Sequence
+
+from imaging_common.errors import RejectedError, RetryableError
 
 
 class NotFound(RejectedError):
@@ -27,4 +32,16 @@ class Conflict(RejectedError):
 
 
 class InvalidConsult(RejectedError):
-    """The application or report lacks something."""
+    """The application, the report or the order lacks something: which fields, where it is known."""
+
+    def __init__(self, text: str, missing: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.missing = list(missing)
+
+
+class Reauthenticate(RejectedError):
+    """Signing needs a sign-in that is fresh."""
+
+
+class AccessUnknown(RetryableError):
+    """The access rule cannot be asked now: nothing is decided without it."""

@@ -6,4 +6,4 @@ from imaging_common.events import HospitalRegistered
 
 async def keep_hospital(hospitals: HospitalBook, event: HospitalRegistered) -> bool:
     """Note the hospital; False when it is known at this revision."""
-    return await hospitals.keep(event.hospital, event.revision)
+    return await hospitals.keep(event.hospital, event.revision, event.level)
