@@ -44,6 +44,7 @@ TOKENS = {
     "doctor": Claims("doctor", "community", frozenset({"doctor"})),
     "nowhere": Claims("edge-x", "../other", frozenset({"edge-agent"})),
     "portal": Claims("service-account-portal", "", frozenset({"gateway"})),
+    "consult": Claims("service-account-consult-service", "", frozenset({"consult-service"})),
 }
 
 
@@ -462,6 +463,23 @@ async def test_portal_is_refused_when_it_does_not_say_for_whom(
     headers = {"X-On-Behalf-Of": person}
     assert (await ingest.post(multipart(dicom_file()), path, "portal", headers)).status_code == status
     assert not ingest.publisher.events("instances-received")
+
+
+async def test_consult_service_stores_reports_for_the_studys_holder_and_no_images(ingest: Ingest) -> None:
+    ingest.connection.show(None)
+    pdf = dicom_file(2, SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1", EncapsulatedDocument=b"%PDF-1.7")
+    headers = {"X-On-Behalf-Of": "expert.secondary", "X-On-Behalf-Of-Hospital": "secondary"}
+    answer = await ingest.post(multipart(pdf, dicom_file(3)), "/studies/1.2.3?holder=tertiary", "consult", headers)
+    assert answer.status_code == 202
+    (failed,) = answer.json()["00081198"]["Value"]
+    assert (failed["00081155"]["Value"], failed["00081197"]["Value"]) == (["1.2.3.9.3"], [0x0122])
+    (event,) = ingest.publisher.events("instances-received")
+    assert isinstance(event, InstancesReceived)
+    assert (event.hospital, event.has_edge, event.instance_count, event.bucket) == ("tertiary", False, 1, "staging")
+    (record,) = ingest.publisher.events("audit-recorded")
+    assert isinstance(record, AuditRecorded)
+    assert (record.user, record.source) == ("expert.secondary", "service-account-consult-service")
+    assert (await ingest.post(multipart(pdf), "/studies/1.2.3", "consult", headers)).status_code == 400
 
 
 async def test_edge_agent_cannot_name_another_holder(ingest: Ingest) -> None:

@@ -1,6 +1,7 @@
 """A stand-in for the centre's STOW-RS door, on a real socket, that answers as it is told."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +10,11 @@ from typing import Any
 import pytest
 
 from imaging_common.dicom import check_instance
+from imaging_native.fetch import cache_folder
 
+os.environ["PYTHONPYCACHEPREFIX"], os.environ["PYTHONDONTWRITEBYTECODE"] = str(cache_folder() / "pycache"), ""
+"""An agent is several processes, and these tests start many: compiled files are kept, as the region's are, also where
+the environment wants none; else each process compiles its imports anew, for seconds."""
 Decide = Callable[["StandIn", dict[str, str]], "int | dict[str, int]"]
 """(stand-in, SOP Instance UID -> SHA-256 of the request) -> an HTTP status, or Failure Reasons by UID."""
 

@@ -2,16 +2,18 @@
 
 An edge agent's token, client certificate and AE title (`X-Calling-AE`) must name the same hospital. The portal (role
 `gateway`) says for whom it stores (`?holder=`) and who asked it to (`X-On-Behalf-Of`,
-a user id, percent-encoded where it is not ASCII; `X-On-Behalf-Of-Hospital`, where it is known).
+a user id, percent-encoded where it is not ASCII; `X-On-Behalf-Of-Hospital`, where it is known). The consult service
+(role `consult-service`) stores reports in the same way: encapsulated PDFs and key object selections alone.
 """
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from urllib.parse import unquote
 
 from fastapi import Request
 
-from dicom_ingest.model import Sender, is_hospital
+from dicom_ingest.model import REPORT_SOP_CLASSES, Sender, is_hospital
 from dicom_ingest.settings import Settings
 from imaging_common.access import EDGE_ROLE
 from imaging_common.audit import AuditTrail
@@ -19,7 +21,7 @@ from imaging_common.auth import Claims, InvalidToken, TokenVerifier
 from imaging_common.http import Problem, bearer_claims
 from imaging_common.http.peers import edge_mismatch
 
-GATEWAY_ROLE = "gateway"
+GATEWAY_ROLE, CONSULT_ROLE = "gateway", "consult-service"
 ON_BEHALF_OF, ON_BEHALF_OF_HOSPITAL = "X-On-Behalf-Of", "X-On-Behalf-Of-Hospital"
 _USER = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -32,7 +34,7 @@ def sender_from(
     Parameters
     ----------
     portal
-        Whether the portal may use the route, too.
+        Whether the portal and the consult service may use the route, too.
     """
 
     async def sender(request: Request) -> Sender:
@@ -42,8 +44,11 @@ def sender_from(
             if isinstance(problem.__cause__, InvalidToken):
                 await audit.record(action="store", outcome="denied", reason="invalid-token", user="")
             raise
-        if portal and GATEWAY_ROLE in claims.roles and EDGE_ROLE not in claims.roles:
-            return _for_somebody(request, claims)
+        if portal and EDGE_ROLE not in claims.roles:
+            if GATEWAY_ROLE in claims.roles:
+                return _for_somebody(request, claims)
+            if CONSULT_ROLE in claims.roles:
+                return replace(_for_somebody(request, claims, "consult service"), sop_classes=REPORT_SOP_CLASSES)
         reason, text = _refusal(request, settings, claims)
         if reason:
             await audit.record(
@@ -71,8 +76,8 @@ def _refusal(request: Request, settings: Settings, claims: Claims) -> tuple[str,
     return edge_mismatch(request.scope, settings, claims)
 
 
-def _for_somebody(request: Request, claims: Claims) -> Sender:
-    """The portal stores for a hospital, on behalf of a person.
+def _for_somebody(request: Request, claims: Claims, who: str = "portal") -> Sender:
+    """The portal, or the consult service, stores for a hospital, on behalf of a person.
 
     Raises
     ------
@@ -81,10 +86,10 @@ def _for_somebody(request: Request, claims: Claims) -> Sender:
     """
     holder = request.query_params.get("holder", "")
     if not is_hospital(holder):
-        raise Problem(400, "the portal names the hospital it stores for: ?holder=<hospital>")
+        raise Problem(400, f"the {who} names the hospital it stores for: ?holder=<hospital>")
     person = request.headers.get(ON_BEHALF_OF, "")
     if _USER.fullmatch(person) is None:
-        raise Problem(400, f"the portal names the user on whose behalf it stores: {ON_BEHALF_OF}")
+        raise Problem(400, f"the {who} names the user on whose behalf it stores: {ON_BEHALF_OF}")
     hospital = request.headers.get(ON_BEHALF_OF_HOSPITAL, "")
     if hospital and not is_hospital(hospital):
         raise Problem(400, f"{ON_BEHALF_OF_HOSPITAL} is no hospital's id")

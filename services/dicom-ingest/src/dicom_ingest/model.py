@@ -11,6 +11,7 @@ from imaging_common.dicom import CheckedInstance
 from imaging_common.ids import HOSPITAL_PATTERN
 
 # Failure Reason (0008,1197), PS3.18 Table I.2-2; as C-STORE status PS3.4 Table B.2-1
+SOP_CLASS = 0x0122
 PROCESSING_FAILURE = 0x0110
 OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
@@ -20,7 +21,14 @@ TRANSFER_SYNTAX = 0xC122
 RETRIEVAL_ID = re.compile(r"[0-9a-f]{32}")
 Received = Path | bytes
 """Part 10 files one after the other: in a scratch file, or in memory where they are small."""
-_REASONS = {"meta-mismatch": DOES_NOT_MATCH, "study-mismatch": OTHER_STUDY, "transfer-syntax": TRANSFER_SYNTAX}
+REPORT_SOP_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.88.59"})
+"""Encapsulated PDF Storage and Key Object Selection Document Storage (PS3.4 B.5): what a consult's report is."""
+_REASONS = {
+    "meta-mismatch": DOES_NOT_MATCH,
+    "study-mismatch": OTHER_STUDY,
+    "transfer-syntax": TRANSFER_SYNTAX,
+    "sop-class": SOP_CLASS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,18 @@ class Sender:
     person: str = ""
     """Of the portal: the user on whose behalf it stores."""
     person_hospital: str = ""
+    sop_classes: frozenset[str] = frozenset()
+    """What it may store; empty: anything."""
+
+    def judged(self, outcome: "Outcome") -> "Outcome":
+        """What passed the gate, if this sender may store its SOP class."""
+        if not self.sop_classes or isinstance(outcome, Refused):
+            return outcome
+        instance = outcome.instance
+        if instance.sop_class_uid in self.sop_classes:
+            return outcome
+        text = "this sender stores encapsulated PDFs and key object selections only"
+        return Refused(instance.sop_class_uid, instance.sop_instance_uid, "sop-class", text)
 
     def audited(self) -> "Audited":
         """Who the audit record names, and what they came through."""

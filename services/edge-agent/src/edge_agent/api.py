@@ -73,12 +73,21 @@ class RetrievingView(Protocol):
         ...
 
 
+class WriteBackView(Protocol):
+    """What the API reads of the reports that come back."""
+
+    def states(self) -> dict[str, int]:
+        """How many write-backs are in which state. Blocking."""
+        ...
+
+
 def build_router(
     settings: Settings,
     journal: JournalView,
     reports: ReportsView,
     pacs: PacsView | None = None,
     retrieving: RetrievingView | None = None,
+    writing_back: WriteBackView | None = None,
 ) -> APIRouter:
     """`/status` and `/journal`."""
     router = APIRouter(dependencies=[Depends(only_local)])
@@ -97,6 +106,7 @@ def build_router(
             "spool_limit_bytes": settings.spool_limit_bytes,
             "refused": journal.refusals(),
             "retrievals": await asyncio.to_thread(retrieving.status) if retrieving else None,
+            "write_backs": await asyncio.to_thread(writing_back.states) if writing_back else None,
             "pacs": _json(await asyncio.to_thread(pacs.state)) if pacs else None,
             "reports": {**asdict(reports.counts()), "not_acknowledged": reports.refusals(), "aside": reports.refused()},
         }

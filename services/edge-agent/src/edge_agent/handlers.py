@@ -13,6 +13,7 @@ from imaging_common.events import (
     HospitalRegistered,
     OrderCancelled,
     OrderPlaced,
+    ReportWriteBackRequested,
     RetrieveCancelled,
     RetrieveRequested,
 )
@@ -56,6 +57,26 @@ def build_echo_router(hospital: str, desk: EchoDesk) -> EventRouter:
     async def answer_echo_on_echo_requested(event: EchoRequested, envelope: Envelope) -> None:
         """On EchoRequested: ask the PACS for an echo, unless nobody waits any more; emits EchoAnswered."""
         desk.begin(event)
+
+    return router
+
+
+class WriteBackCommands(Protocol):
+    """What takes reports that are to go into the PACS."""
+
+    async def request(self, request: ReportWriteBackRequested) -> None:
+        """Keep a command durably."""
+        ...
+
+
+def build_write_back_router(hospital: str, writing_back: WriteBackCommands) -> EventRouter:
+    """The handler of reports that come back, on the same topic."""
+    router = EventRouter()
+
+    @router.on(ReportWriteBackRequested, f"edge-commands-{hospital}")
+    async def write_back_on_report_write_back_requested(event: ReportWriteBackRequested, envelope: Envelope) -> None:
+        """On ReportWriteBackRequested: keep it in the journal and begin; emits WriteBackDone later."""
+        await writing_back.request(event)
 
     return router
 

@@ -23,7 +23,12 @@ from edge_agent.adapters.services_process import ServicesProcess
 from edge_agent.adapters.spool import Budget, SpoolFolder, SpoolLock
 from edge_agent.adapters.token import AccessToken
 from edge_agent.api import build_router as build_api
-from edge_agent.handlers import build_echo_router, build_order_router, build_retrieve_router
+from edge_agent.handlers import (
+    build_echo_router,
+    build_order_router,
+    build_retrieve_router,
+    build_write_back_router,
+)
 from edge_agent.handlers import build_router as build_handlers
 from edge_agent.hl7 import MllpServer
 from edge_agent.pacs import PacsSide
@@ -38,6 +43,7 @@ from edge_agent.usecases.send_batches import BatchSender
 from edge_agent.usecases.send_heartbeat import Heartbeat
 from edge_agent.usecases.send_reports import ReportSender
 from edge_agent.usecases.take_message import TakeMessage
+from edge_agent.writing_back import build_write_back
 from imaging_common.dicom.association import listen
 from imaging_common.errors import NotReady
 from imaging_common.http import create_app
@@ -89,6 +95,8 @@ class EdgeAgent:
         if self.pacs:
             self.pacs.health.on_turn = self.heartbeat.notify
         self.echo = EchoDesk(settings.hospital, self.pacs.echo if self.pacs else None, publisher)
+        slots = self.pacs.slots if self.pacs else None
+        self.writing_back = build_write_back(settings, self.journal, _token(settings), slots, self.relay.notify)
         self._tls_listener = _listen(settings, settings.dimse_tls_port) if settings.dimse_tls_port else None
         self.receivers = Receivers(settings, self._listener, self.sender.notify, self._tls_listener)
         self.reports = ReportJournal(self.journal, self.folder.root / "reports", settings.reports_limit_bytes)
@@ -109,7 +117,7 @@ class EdgeAgent:
                     *(self.receivers, self.sender, self.announcer),
                     *(self.relay, self.ring, self.heartbeat),
                     *(self.report_sender, self.mllp),
-                    *(self.services, self.retrieving),
+                    *(self.services, self.retrieving, self.writing_back),
                 ):
                     group.create_task(work.run())
                 if self.pacs:
@@ -163,6 +171,7 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     messaging.include(build_order_router(settings.hospital, agent.orders))
     messaging.include(build_retrieve_router(settings.hospital, agent.retrieving))
     messaging.include(build_echo_router(settings.hospital, agent.echo))
+    messaging.include(build_write_back_router(settings.hospital, agent.writing_back))
     agent.heartbeat.lag = messaging.lag
 
     @asynccontextmanager
@@ -184,7 +193,9 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     checks = {"kafka": messaging.check, "receivers": agent.receivers.check, "spool": agent.check_spool}
     checks["services"] = agent.services.check
     app = create_app(SERVICE, settings, lifespan=lifespan, checks=checks)
-    app.include_router(build_api(settings, agent.journal, agent.reports, agent.pacs, agent.retrieving))
+    app.include_router(
+        build_api(settings, agent.journal, agent.reports, agent.pacs, agent.retrieving, agent.writing_back)
+    )
     return app
 
 

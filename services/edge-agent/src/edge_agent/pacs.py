@@ -9,11 +9,13 @@ from edge_agent.adapters.header_journal import HeaderJournal
 from edge_agent.adapters.journal import Journal
 from edge_agent.adapters.pacs.echo import DimseEcho
 from edge_agent.adapters.pacs.health import LastCall
+from edge_agent.adapters.pacs.leaving_out import OwnContents
 from edge_agent.adapters.pacs.query_dimse import DimseQuery
 from edge_agent.adapters.pacs.query_web import WebQuery
 from edge_agent.adapters.pacs_journal import PacsJournal
 from edge_agent.adapters.pacs_slots import PacsSlots
 from edge_agent.adapters.token import AccessToken
+from edge_agent.adapters.write_back_journal import WriteBackJournal
 from edge_agent.ports import CatalogueDoor, PacsQuery
 from edge_agent.settings import Settings
 from edge_agent.usecases.hint_forwarded import ForwardHints
@@ -37,7 +39,8 @@ class PacsSide:
         self.echo = DimseEcho(settings, self.slots)
         self.contents = PacsJournal(journal, settings.hospital)
         self.headers = HeaderJournal(journal)
-        query = (WebQuery if settings.pacs_dicomweb_url else DimseQuery)(settings, self.slots, self.health)
+        asked = (WebQuery if settings.pacs_dicomweb_url else DimseQuery)(settings, self.slots, self.health)
+        query = OwnContents(asked, WriteBackJournal(journal, settings.hospital))
         self.query: PacsQuery = query
         self._door = door or HttpCatalogueDoor(settings.ingest_url, token, CentreIdentity.of(settings))
         self.forward = ForwardHints(settings.quiet_seconds, journal, self.contents, lambda uid: self.watch.hint(uid))

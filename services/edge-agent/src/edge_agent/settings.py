@@ -52,6 +52,10 @@ class Settings(ServiceSettings):
     """The PACS's AE title; empty: the hospital has no PACS and its images lie in the centre."""
     pacs_host: str = "127.0.0.1"
     pacs_port: int = 104
+    write_back_ae_title: str = ""
+    """What takes reports of consults in the PACS's place (C-STORE); empty: the PACS, where there is one."""
+    write_back_host: str = "127.0.0.1"
+    write_back_port: int = 104
     pacs_dicomweb_url: str = ""
     """The PACS's DICOMweb root (QIDO-RS, WADO-RS); empty: it has none, and C-FIND, C-GET or C-MOVE are used."""
     pacs_retrieve: Literal["auto", "wado-rs", "c-get", "c-move"] = "auto"
@@ -114,6 +118,13 @@ class Settings(ServiceSettings):
     """A connection ends after so long without a whole message."""
     reports_limit_bytes: int = 2 << 30
     """Bytes of reports that the centre has not taken, or refused; beyond it messages get AE."""
+
+    @property
+    def write_back_target(self) -> tuple[str, str, int]:
+        """AE title, host and port of what takes reports; without a title nothing does."""
+        if self.write_back_ae_title:
+            return self.write_back_ae_title, self.write_back_host, self.write_back_port
+        return self.pacs_ae_title, self.pacs_host, self.pacs_port
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for a receiving process (secrets it does not need left out)."""

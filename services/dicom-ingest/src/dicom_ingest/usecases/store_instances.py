@@ -62,7 +62,7 @@ class StoreInstances:
         RetryableError
             MinIO or Kafka is away: nothing is known to be stored, the sender sends again.
         """
-        outcomes = await asyncio.to_thread(check_parts, file, parts, study_uid)
+        outcomes = [sender.judged(one) for one in await asyncio.to_thread(check_parts, file, parts, study_uid)]
         studies: dict[str, dict[tuple[str, str], Accepted]] = defaultdict(dict)
         for outcome in outcomes:
             if isinstance(outcome, Accepted):

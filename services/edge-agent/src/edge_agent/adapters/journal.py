@@ -28,6 +28,7 @@ class Journal(Database):
         self._on_commit = on_commit
         self._held = 0
         self.create("schema.sql")
+        self.create("schema_write_backs.sql")
 
     def before_commit(self, db: sqlite3.Connection) -> None:
         """See `Database`."""
@@ -48,6 +49,9 @@ class Journal(Database):
 
     @staticmethod
     def _add(db: sqlite3.Connection, one: Arrival, now: float) -> tuple[Outcome, bool]:
+        query = "SELECT 1 FROM written_back WHERE sop_instance_uid = ?"
+        if db.execute(query, (one.sop_instance_uid,)).fetchone():
+            return Outcome.DUPLICATE, False  # the PACS forwards what the region wrote back: the centre has it
         inserted = db.execute(
             "INSERT INTO instances (study_uid, series_uid, sop_instance_uid, sha256, length, traceparent, received_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",

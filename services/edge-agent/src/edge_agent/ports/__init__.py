@@ -6,12 +6,14 @@ from edge_agent.ports.pacs import PacsContents, PacsEcho, PacsHealth, PacsQuery,
 from edge_agent.ports.reports import MessageLog, Orders, ReportQueue
 from edge_agent.ports.retrieval import MigrationLog, PacsRetriever, RetrievalLog, RetrievedFiles
 from edge_agent.ports.watch import Announced, HeaderQueue, PacsCounts, PacsKnowledge, SweepNews
+from edge_agent.ports.write_back import CentreObjects, PacsStore, WriteBackLog, WrittenBack
 
 __all__ = [
     "Announced",
     "BuildAnnouncement",
     "CatalogueDoor",
     "Centre",
+    "CentreObjects",
     "HeaderQueue",
     "MessageLog",
     "MigrationLog",
@@ -25,6 +27,7 @@ __all__ = [
     "PacsKnowledge",
     "PacsQuery",
     "PacsRetriever",
+    "PacsStore",
     "ReportCentre",
     "ReportQueue",
     "RetrievalLog",
@@ -34,4 +37,6 @@ __all__ = [
     "StoreAnswer",
     "StudyJournal",
     "SweepNews",
+    "WriteBackLog",
+    "WrittenBack",
 ]
