@@ -1,4 +1,4 @@
-"""From event to EHR and bell: unchanged, in order, once, and one failing organisation harms no other."""
+"""From event to feed and bell: each handler calls its use case, once is enough, and what fails is tried again."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,12 +6,10 @@ from typing import Any
 import pytest
 
 from imaging_common.errors import PublishFailed
-from imaging_common.events import EVENT_TYPES, Envelope, Event
-from imaging_common.messaging import FakePublisher
+from imaging_common.events import CONSULT_EVENTS, EVENT_TYPES, REPORT_EVENTS, Envelope, Event
 from notification.adapters.fake_notices import FakeNoticeBook
+from notification.feed.model import Statement
 from notification.handlers import build_router
-from notification.model import Organisation
-from notification.settings import NotificationSettings
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -26,140 +24,89 @@ CASE: dict[str, Any] = {
     "expert": "expert.secondary",
     "studies": [{"study_uid": "1.2.3", "holder": "community"}],
     "at": NOW,
-    "reason": "",
     "report_id": "r1",
     "report_version": 2,
+    "outcome": "failed",
 }
-STUDY: dict[str, Any] = {
-    "study_uid": "1.2.3",
-    "holder": "community",
-    "version": {"epoch": 1, "n": 1},
-    "tier": "central",
-    "announced": True,
-    "settled": False,
-    "stored": False,
-    "series_count": 1,
-    "instance_count": 1,
-    "announced_count": 1,
-    "stored_count": 0,
-    "changed_at": NOW,
-}
-RESIDENTS = Organisation(id="residents", hospitals=frozenset({"community", "secondary"}))
-INSURERS = Organisation(id="insurers", hospitals=frozenset({"community"}))
-OTHERS = Organisation(id="others", hospitals=frozenset({"tertiary"}))
 
 
-class PickyPublisher(FakePublisher):
-    """Does not take events for `refused` topics."""
+class FakeFeed:
+    """`FeedStore` as far as statements go."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.refused: set[str] = set()
+        self.taken: list[Statement] = []
+        self.away = False
 
-    async def publish(
-        self, topic: str, event: Event, key: str, *, traceparent: str | None = None, event_id: str | None = None
-    ) -> None:
-        if topic in self.refused:
-            raise PublishFailed(f"{topic}: not there")
-        await super().publish(topic, event, key, traceparent=traceparent, event_id=event_id)
+    async def take(self, statement: Statement) -> None:
+        if self.away:
+            raise PublishFailed("away")
+        self.taken.append(statement)
+
+
+class Told:
+    """A router over fakes."""
+
+    def __init__(self) -> None:
+        self.feed, self.book = FakeFeed(), FakeNoticeBook()
+        self.router = build_router(self.feed, self.book, self.book)  # type: ignore[arg-type]
+
+    async def arrives(self, kind: str, topic: str, data: dict[str, Any]) -> Event:
+        """The event as Kafka delivers it."""
+        event = EVENT_TYPES[kind].model_validate(data)
+        envelope = Envelope(id="e1", type=kind, source="/s", time=NOW, topic=topic, key="k", traceparent=TRACE)
+        handler = self.router.find(kind, topic)
+        assert handler is not None, kind
+        await handler(event, envelope)
+        return event
 
 
 @pytest.fixture
-def publisher() -> PickyPublisher:
-    return PickyPublisher()
+def told() -> Told:
+    return Told()
 
 
-@pytest.fixture
-def book() -> FakeNoticeBook:
-    return FakeNoticeBook()
+@pytest.mark.parametrize("kind", ["ReportIssued", "ReportAmended", "ReportDelivered"])
+async def test_report_goes_to_people_and_feeds_with_its_id_and_trace(told: Told, kind: str) -> None:
+    event = await told.arrives(kind, "report-changed", CASE)
+    (statement,) = told.feed.taken
+    assert (statement.event, statement.event_id, statement.key, statement.traceparent) == (event, "e1", "k", TRACE)
+    assert {notice.recipient for notice in told.book.raised.values()} >= {"user:doctor.community"}
 
 
-async def arrive(
-    publisher: FakePublisher, book: FakeNoticeBook, kind: str, topic: str, event_id: str = "e1", **more: Any
-) -> Event:
-    """The event as Kafka delivers it, through the router."""
-    event = EVENT_TYPES[kind].model_validate((STUDY if kind == "StudyChanged" else CASE) | more)
-    key = "1.2.3" if kind == "StudyChanged" else "c1"
-    envelope = Envelope(
-        id=event_id, type=kind, source="/imaging/test", time=NOW, topic=topic, key=key, traceparent=TRACE
-    )
-    handler = build_router([RESIDENTS, OTHERS, INSURERS], publisher, book).find(kind, topic)
-    assert handler is not None
-    await handler(event, envelope)
-    return event
+@pytest.mark.parametrize("kind", ["ConsultSubmitted", "ConsultAccepted", "ConsultRejected", "ConsultAcknowledged"])
+async def test_transition_raises_its_notices_once_and_no_ehr_hears_of_it(told: Told, kind: str) -> None:
+    await told.arrives(kind, "consult-changed", CASE)
+    once = dict(told.book.raised)
+    await told.arrives(kind, "consult-changed", CASE)
+    assert told.book.raised == once
+    assert once
+    assert told.feed.taken == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "topic"),
-    [("StudyChanged", "study-changed"), ("ReportIssued", "report-changed"), ("ReportAmended", "report-changed")],
-)
-async def test_public_event_reaches_whom_it_concerns_unchanged(
-    publisher: PickyPublisher, book: FakeNoticeBook, kind: str, topic: str
-) -> None:
-    event = await arrive(publisher, book, kind, topic)
-    key = "1.2.3" if kind == "StudyChanged" else "c1"
-    assert publisher.published == [("ehr-residents-events", event, key), ("ehr-insurers-events", event, key)]
-    assert publisher.event_ids == ["e1", "e1"]
-    assert publisher.traceparents == [TRACE, TRACE]
+async def test_what_an_event_settles_is_not_sent_any_more(told: Told) -> None:
+    await told.arrives("ConsultAssigned", "consult-changed", CASE)
+    assert told.book.settled == [("/portal/consults/c1", ("consult-submitted", "consult-released", "limit-accept"))]
 
 
-async def test_order_of_a_key_is_kept(publisher: PickyPublisher, book: FakeNoticeBook) -> None:
-    sent = [
-        await arrive(publisher, book, "StudyChanged", "study-changed", f"e{n}", version={"epoch": 1, "n": n})
-        for n in range(1, 6)
-    ]
-    assert publisher.events("ehr-residents-events") == sent
-
-
-async def test_failing_organisation_keeps_the_event_from_no_other(
-    publisher: PickyPublisher, book: FakeNoticeBook
-) -> None:
-    publisher.refused = {"ehr-residents-events"}
+async def test_applicant_is_told_of_the_report_even_when_the_feed_is_away(told: Told) -> None:
+    told.feed.away = True
     with pytest.raises(PublishFailed):
-        await arrive(publisher, book, "StudyChanged", "study-changed")
-    assert [topic for topic, _, _ in publisher.published] == ["ehr-insurers-events"]
-    publisher.refused = set()
-    await arrive(publisher, book, "StudyChanged", "study-changed")
-    assert [topic for topic, _, _ in publisher.published][1:] == ["ehr-residents-events", "ehr-insurers-events"]
-    assert set(publisher.event_ids) == {"e1"}
+        await told.arrives("ReportIssued", "report-changed", CASE)
+    assert {notice.kind for notice in told.book.raised.values()} == {"report-issued"}
 
 
-@pytest.mark.parametrize(
-    "kind", ["ConsultSubmitted", "ConsultAccepted", "ConsultRejected", "ConsultWithdrawn", "ConsultAcknowledged"]
-)
-async def test_transition_raises_one_notice_and_no_ehr_hears_of_it(
-    publisher: PickyPublisher, book: FakeNoticeBook, kind: str
-) -> None:
-    for _ in range(2):
-        await arrive(publisher, book, kind, "consult-changed")
-    assert len(book.raised) == 1
-    assert publisher.published == []
-
-
-async def test_applicant_is_told_of_the_report_even_when_the_ehrs_topic_is_away(
-    publisher: PickyPublisher, book: FakeNoticeBook
-) -> None:
-    publisher.fail_with = PublishFailed("ehr-residents-events: away")
-    with pytest.raises(PublishFailed):
-        await arrive(publisher, book, "ReportIssued", "report-changed")
-    (notice,) = book.raised.values()
-    assert (notice.recipient, notice.kind) == ("user:doctor.community", "report-issued")
-
-
-def test_organisations_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NOTIFICATION_ORGANISATIONS", '[{"id":"residents","hospitals":["community","secondary"]}]')
-    assert NotificationSettings().organisations == [RESIDENTS]
-
-
-async def test_broken_glass_raises_one_notice_however_often_it_is_told(
-    publisher: PickyPublisher, book: FakeNoticeBook
-) -> None:
+async def test_broken_glass_raises_one_notice_however_often_it_is_told(told: Told) -> None:
     grant = {"grant_id": "g1", "kind": "break-glass", "user": "u", "granted_by": "u", "at": NOW, "until": NOW}
-    event = EVENT_TYPES["AccessGranted"].model_validate(grant)
-    envelope = Envelope(id="e9", type="AccessGranted", source="/s", time=NOW, topic="access-changed", key="g1")
-    handler = build_router([RESIDENTS], publisher, book).find("AccessGranted", "access-changed")
-    assert handler is not None
-    await handler(event, envelope)
-    await handler(event, envelope)
-    assert [notice.recipient for notice in book.raised.values()] == ["region:auditor"]
-    assert publisher.published == []
+    for _ in range(2):
+        await told.arrives("AccessGranted", "access-changed", grant)
+    assert [notice.recipient for notice in told.book.raised.values()] == ["region:auditor"]
+
+
+async def test_what_was_seen_in_the_portal_is_noted(told: Told) -> None:
+    await told.arrives("NoticeSeen", "notice-seen", {"notice_id": "n1", "user": "u", "seen_at": NOW})
+    assert told.book.read == {("n1", "u")}
+
+
+def test_every_event_of_a_case_has_a_handler(told: Told) -> None:
+    for topic, kinds in (("consult-changed", CONSULT_EVENTS), ("report-changed", REPORT_EVENTS)):
+        assert all(told.router.find(kind.type_name(), topic) for kind in kinds)

@@ -2,15 +2,13 @@
 
 from pydantic_settings import SettingsConfigDict
 
-from imaging_common.settings import ServiceSettings
-from notification.model import Organisation
+from notification.deliveries.settings import DeliverySettings
+from notification.feed.settings import FeedSettings
 
 
-class NotificationSettings(ServiceSettings):
+class NotificationSettings(DeliverySettings, FeedSettings):
     """Tells people and systems."""
 
     model_config = SettingsConfigDict(env_prefix="NOTIFICATION_")
 
     database: str = "notification"
-    organisations: list[Organisation] = []
-    """JSON: `[{"id": "residents", "hospitals": ["community", "secondary"]}]`: whose EHR hears of which hospitals."""

@@ -1,0 +1,1 @@
+"""Who tells systems: organisations, what concerns them, their feeds, and snapshots of what they missed."""
