@@ -11,19 +11,23 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from gateway.adapters.fake_consults import FakeConsults
 from gateway.adapters.fake_orders import FakeCommands, FakeOrders
 from gateway.adapters.fake_statements import FakeStatements
+from gateway.adapters.fake_systems import FakeSystems
 from gateway.adapters.patients import FakePatientStatements
 from gateway.adapters.smart import SmartClient
 from gateway.api.app import install
 from gateway.api.portal import Portal
+from gateway.cases import CaseGrant, resolved, takes_part
+from gateway.consult_desk.ports import FakeConsultDesk
 from gateway.dicomweb import build_dicomweb_router
-from gateway.errors import AuditUnavailable, ConsultConflict, ConsultNotFound, ConsultUnavailable, SignInFailed
+from gateway.errors import AuditUnavailable, SignInFailed
 from gateway.grants.model import Ehr
 from gateway.grants.ports import FakeAccessGrants
 from gateway.live import LiveHub
 from gateway.main import static_files
-from gateway.model import CaseGrant, EndedSession, HospitalEntry, ProviderLogout, Session, Tokens
+from gateway.model import EndedSession, HospitalEntry, KeptNotice, ProviderLogout, Session, Tokens
 from gateway.operations.fakes import FakeOperated
 from gateway.ports import FakeInstanceDoor
 from gateway.retrievals.edges import Edges
@@ -69,12 +73,22 @@ class FakeSessions:
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
-        self.sign_ins: dict[str, dict[str, str]] = {}
+        self.sign_ins: dict[str, dict[str, Any]] = {}
 
-    async def begin_sign_in(self, state: str, *, browser: str, verifier: str, nonce: str, next_path: str) -> None:
-        self.sign_ins[state] = {"browser": browser, "verifier": verifier, "nonce": nonce, "next_path": next_path}
+    async def begin_sign_in(
+        self,
+        state: str,
+        *,
+        browser: str,
+        verifier: str,
+        nonce: str,
+        next_path: str,
+        signing: Mapping[str, str] | None = None,
+    ) -> None:
+        begun = {"browser": browser, "verifier": verifier, "nonce": nonce, "next_path": next_path}
+        self.sign_ins[state] = begun | ({"signing": dict(signing)} if signing else {})
 
-    async def finish_sign_in(self, state: str, *, browser: str) -> Mapping[str, str] | None:
+    async def finish_sign_in(self, state: str, *, browser: str) -> Mapping[str, Any] | None:
         begun = self.sign_ins.get(state)
         return self.sign_ins.pop(state) if begun and begun["browser"] == browser else None
 
@@ -116,19 +130,21 @@ class FakeProvider:
     def __init__(self) -> None:
         self.people = {claims.user: claims for claims in (DOCTOR, EXPERT, AUDITOR, OPERATOR)}
         self.refreshes = 0
+        self.exchanges = 0
         self.ended = False
 
-    async def sign_in_url(self, *, state: str, nonce: str, verifier: str, language: str) -> str:
-        return f"https://id.example/auth?state={state}"
+    async def sign_in_url(self, *, state: str, nonce: str, verifier: str, language: str, again: bool = False) -> str:
+        return f"https://id.example/auth?state={state}" + ("&prompt=login&max_age=0" if again else "")
 
     async def exchange(self, code: str, *, verifier: str, nonce: str) -> tuple[Claims, Tokens, float]:
         if code not in self.people:
             raise SignInFailed("the provider refused the code")
-        return self.people[code], Tokens(f"access-{code}", "refresh", "id-token"), time.time() + 300
+        self.exchanges += 1
+        return self.people[code], Tokens(f"access-{code}-{self.exchanges}", "refresh", "id-token"), time.time() + 300
 
     async def refresh(self, tokens: Tokens) -> tuple[Claims, Tokens, float] | None:
         self.refreshes += 1
-        user = tokens.access.removeprefix("access-")
+        user = tokens.access.removeprefix("access-").rpartition("-")[0]
         return None if self.ended else (self.people[user], tokens, time.time() + 300)
 
     async def logout_of(self, token: str) -> ProviderLogout:
@@ -153,18 +169,13 @@ class FakeGrants:
         self.cases[grant.consult_id] = grant
         return True
 
-    async def of_applicant(self, user: str, hospital: str) -> list[CaseGrant]:
-        return [c for c in self.cases.values() if c.open and (c.applicant, c.applicant_hospital) == (user, hospital)]
-
     async def of_person(self, claims: Claims) -> list[CaseGrant]:
         if "edge-agent" in claims.roles:
             cases = [c for c in self.cases.values() if c.open and c.workstation]
-            return [c for c in cases if claims.hospital in (c.applicant_hospital, c.consultant_hospital)]
-        asked = [
-            c for c in self.cases.values()
-            if c.open and "expert" in claims.roles and c.consultant_hospital == claims.hospital
-        ]  # fmt: skip
-        return [*await self.of_applicant(claims.user, claims.hospital), *asked]
+            cases = [c for c in cases if claims.hospital in (c.applicant_hospital, c.consultant_hospital)]
+        else:
+            cases = [c for c in self.cases.values() if c.open and takes_part(c, claims)]
+        return resolved(cases, self.cases)
 
 
 class FakeNotices:
@@ -172,10 +183,12 @@ class FakeNotices:
 
     def __init__(self) -> None:
         self.notices: dict[str, NoticeRaised] = {}
+        self.kept_at: dict[str, datetime] = {}
         self.seen: set[tuple[str, str]] = set()
 
-    async def add(self, notice: NoticeRaised) -> None:
+    async def add(self, notice: NoticeRaised) -> datetime:
         self.notices.setdefault(notice.notice_id, notice)
+        return self.kept_at.setdefault(notice.notice_id, datetime.now(UTC))
 
     async def unseen(self, recipients: Sequence[str], user: str) -> int:
         return sum(not notice["seen"] for notice in await self.latest(recipients, user, 100))
@@ -184,10 +197,18 @@ class FakeNotices:
         mine = [n for n in self.notices.values() if n.recipient in recipients]
         return [{**n.model_dump(), "seen": (n.notice_id, user) in self.seen} for n in mine][:limit]
 
-    async def mark_seen(self, recipients: Sequence[str], user: str, link: str | None = None) -> None:
+    async def since(self, recipients: Sequence[str], at: datetime, limit: int) -> list[KeptNotice]:
+        kept = [KeptNotice(n, self.kept_at[n.notice_id]) for n in self.notices.values() if n.recipient in recipients]
+        return [one for one in kept if one.kept_at >= at][:limit]
+
+    async def mark_seen(
+        self, recipients: Sequence[str], user: str, *, link: str | None = None, notice_id: str | None = None
+    ) -> int:
+        before = len(self.seen)
         for notice in self.notices.values():
-            if notice.recipient in recipients and link in (None, notice.link):
+            if notice.recipient in recipients and link in (None, notice.link) and notice_id in (None, notice.notice_id):
                 self.seen.add((notice.notice_id, user))
+        return len(self.seen) - before
 
 
 class FakeRegistry:
@@ -236,80 +257,6 @@ class FakeAuditRecords:
         self.asked.append(dict(params))
 
 
-class FakeConsults:
-    """`ConsultService` with the few rules the pages need."""
-
-    def __init__(self) -> None:
-        self.cases: dict[str, dict[str, Any]] = {}
-        self.away = False
-        self.submitted: list[dict[str, Any]] = []
-
-    async def list(self, token: str, box: str, state: str = "") -> list[dict[str, Any]]:
-        self._check()
-        return [dict(case) for case in self.cases.values() if state in ("", case["state"])]
-
-    async def get(self, token: str, consult_id: str) -> dict[str, Any]:
-        self._check()
-        if consult_id not in self.cases:
-            raise ConsultNotFound(404, "")
-        return dict(self.cases[consult_id])
-
-    async def submit(self, token: str, application: Mapping[str, Any], once: str) -> dict[str, Any]:
-        self._check()
-        self.submitted.append(dict(application))
-        return self.add("c1", **application)
-
-    async def act(self, token: str, consult_id: str, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        target = {"accept": "accepted", "reject": "rejected", "withdraw": "withdrawn", "acknowledge": "acknowledged"}
-        change = {"expert": EXPERT.user, "expert_name": EXPERT.name} if action == "accept" else {}
-        return self._advance(consult_id, body["version"], action, state=target[action], **change)
-
-    async def save_draft(self, token: str, consult_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        report = {k: body[k] for k in ("findings", "impression", "positive")}
-        report |= {"author": EXPERT.user, "author_name": EXPERT.name, "version": 1, "issued_at": None}
-        return self._advance(consult_id, body["version"], "draft", state="drafted", report=report)
-
-    async def issue(self, token: str, consult_id: str, version: int) -> dict[str, Any]:
-        report = {**self.cases[consult_id]["report"], "issued_at": datetime.now(UTC).isoformat()}
-        return self._advance(consult_id, version, "issue", state="issued", report=report)
-
-    async def reports(
-        self, token: str, *, studies: Sequence[Mapping[str, str]] = (), consult_id: str = ""
-    ) -> Sequence[dict[str, Any]]:
-        self._check()
-        issued = [case for case in self.cases.values() if case["report"] and case["report"]["issued_at"]]
-        return [c for c in issued if c["id"] == consult_id or any(s in c.get("studies", []) for s in studies)]
-
-    def add(self, consult_id: str, **fields: Any) -> dict[str, Any]:
-        """A submitted case."""
-        self.cases[consult_id] = {
-            "id": consult_id, "number": "C-20261124-0001", "version": 1, "state": "submitted",
-            "applicant": DOCTOR.user, "applicant_name": DOCTOR.name, "applicant_hospital": "community",
-            "consultant_hospital": "secondary", "expert": None, "expert_name": None, "purpose": "结节性质？",
-            "clinical_info": "", "urgency": "routine", "report": None,
-            "timeline": [self._step("submit", "submitted")], **fields,
-        }  # fmt: skip
-        return self.cases[consult_id]
-
-    def _advance(self, consult_id: str, version: int, action: str, **change: Any) -> dict[str, Any]:
-        self._check()
-        case = self.cases[consult_id]
-        if case["version"] != version:
-            raise ConsultConflict(409, "", {"state": case["state"], "changed_by": "王强", "version": case["version"]})
-        timeline = [*case["timeline"], self._step(action, change["state"])]
-        self.cases[consult_id] = {**case, **change, "version": version + 1, "timeline": timeline}
-        return self.cases[consult_id]
-
-    def _check(self) -> None:
-        if self.away:
-            raise ConsultUnavailable("away")
-
-    @staticmethod
-    def _step(action: str, state: str) -> dict[str, Any]:
-        at = datetime(2026, 11, 24, 2, 30, tzinfo=UTC).isoformat()
-        return {"at": at, "user": "u", "name": "某医生", "action": action, "state": state, "reason": ""}
-
-
 class FakeVerifier(TokenVerifier):
     """Takes `bearer-<user>`."""
 
@@ -334,6 +281,8 @@ class World:
     notices: FakeNotices = field(default_factory=FakeNotices)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     consults: FakeConsults = field(default_factory=FakeConsults)
+    desk: FakeConsultDesk = field(default_factory=FakeConsultDesk)
+    systems: FakeSystems = field(default_factory=FakeSystems)
     records: FakeAuditRecords = field(default_factory=FakeAuditRecords)
     orders: FakeOrders = field(default_factory=FakeOrders)
     commands: FakeCommands = field(default_factory=FakeCommands)
@@ -373,6 +322,8 @@ class World:
             notices=self.notices,
             registry=self.registry,
             consults=self.consults,
+            desk=self.desk,
+            systems=self.systems,
             records=self.records,
             orders=self.orders,
             commands=self.commands,

@@ -10,7 +10,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from gateway.api.guard import is_public, safe_path, sign_in_path
-from gateway.model import CaseGrant, grant_of, tells
+from gateway.cases import CaseGrant, grant_of, opened_by
+from gateway.model import tells
 from gateway.usecases.apply_grant import apply_grant
 from gateway.usecases.authenticate import digest
 from imaging_common.access import StudyRef, Subject
@@ -29,7 +30,7 @@ PUBLIC = {
     "/health/live", "/health/ready", "/metrics", "/auth/login", "/auth/callback", "/portal/welcome",
     "/portal/language/{language}", "/portal/static/{fingerprint}/{name:path}", "/favicon.ico",
     "/fhir/R4/metadata", "/auth/backchannel-logout", "/launch", "/launch/here", "/share", "/smart/launch",
-    "/smart/callback",
+    "/smart/callback", "/verify/{code}",
 }  # fmt: skip
 EXAMPLES = {
     "{consult_id}": "c1", "{action}": "accept", "{holder}": "community", "{study}": "1.2.3", "{path:path}": "viewer",
@@ -192,7 +193,7 @@ async def test_edge_agent_sees_what_a_case_allows_workstations_while_it_is_open(
 
 async def test_account_without_image_role_is_told_so(world: Any) -> None:
     browser = await world.signed_in("auditor.region")
-    for path in ("/portal/studies", "/viewer", "/portal/consults"):
+    for path in ("/portal/studies", "/viewer", "/portal/apply"):
         page = await browser.get(path)
         assert page.status_code == 403
         assert 'data-error="error.no-role"' in page.text
@@ -252,8 +253,9 @@ async def test_late_event_does_not_reopen_an_ended_case(world: Any) -> None:
 
 
 def test_case_grants_nothing_its_applicant_may_not_see() -> None:
-    assert grant_of(submitted(holder="secondary"), ()).studies == []
-    assert len(grant_of(submitted(), ()).studies) == 1
+    foreign = grant_of(submitted(holder="secondary"))
+    assert opened_by(foreign, {}) == []
+    assert len(opened_by(grant_of(submitted()), {})) == 1
 
 
 def test_pages_are_told_only_what_concerns_their_user() -> None:

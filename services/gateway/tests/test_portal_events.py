@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
+from gateway.cases import TRANSITIONS
 from gateway.handlers import build_live_reader, build_router
 from gateway.model import HospitalEntry
 from gateway.usecases.authenticate import Recent
 from gateway.usecases.register_hospitals import register_hospitals
 from imaging_common.access import Subject
-from imaging_common.events import CONSULT_EVENTS, ConsultSubmitted, Envelope, NoticeRaised, Version
+from imaging_common.events import CONSULT_EVENTS, ConsultSubmitted, Envelope, NoticeRaised, NoticeSeen, Version
 
 DOCTOR = Subject("doctor.community", "community", frozenset({"doctor"}))
 ENVELOPE = Envelope(id="1", type="t", source="s", time=datetime.now(UTC), topic="consult-changed")
@@ -28,7 +29,7 @@ NOTICE = NoticeRaised(
 
 async def test_every_transition_and_notice_has_a_handler(world: Any) -> None:
     router = build_router(world.grants, world.notices)
-    for event_type in CONSULT_EVENTS:
+    for event_type in (one for one in TRANSITIONS if one in CONSULT_EVENTS):
         assert router.find(event_type.type_name(), "consult-changed") is not None
     handler = router.find("ConsultSubmitted", "consult-changed")
     assert handler is not None
@@ -57,6 +58,10 @@ async def test_page_is_told_after_the_stores_know(world: Any) -> None:
         await tell(NOTICE, ENVELOPE)
         assert "n" in world.notices.notices
         assert await listener.next() == ["notices"]
+        assert [one.notice for one in listener.notices()] == [NOTICE]
+        await tell(NoticeSeen(notice_id="n", user=DOCTOR.user, seen_at=datetime.now(UTC)), ENVELOPE)
+        assert await listener.next() == ["notices"], "their other pages count anew"
+        assert listener.notices() == []
 
 
 async def test_page_asks_for_itself_when_its_user_cannot_be_looked_up(world: Any) -> None:

@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway.usecases.work_list import going_on, sent_by, to_answer
+from gateway.usecases.work_list import (
+    critical_ones,
+    going_on,
+    returned_to,
+    reviewable,
+    sent_by,
+    to_answer,
+    to_claim,
+)
 from imaging_common.auth import Claims
 from imaging_common.events import NoticeRaised
 
@@ -29,10 +37,12 @@ def parts(page: str) -> set[str]:
 
 
 def test_expert_answers_the_overdue_then_the_urgent_then_the_oldest() -> None:
-    late = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    late = [{"name": "accept", "due_at": past, "met_at": None}]
     cases = [
         case("new"), case("old", at="2026-11-20T02:30:00+00:00"), case("urgent", urgency="urgent"),
-        case("late", due_at=late), case("another's", "accepted", expert="somebody"), case("done", "issued"),
+        case("late", limits=late), case("another's", "accepted", expert="somebody"), case("done", "issued"),
+        case("paused", "returned", limits=late),
         case("emergency", "accepted", expert=EXPERT, urgency="emergency"),
     ]  # fmt: skip
     assert [c["id"] for c in to_answer(cases, EXPERT)] == ["late", "emergency", "urgent", "old", "new"]
@@ -42,6 +52,20 @@ def test_doctor_sees_own_open_applications_with_reports_first() -> None:
     cases = [case("waits"), case("report", "issued"), case("other's", applicant="x"), case("over", "withdrawn")]
     assert [c["id"] for c in sent_by(cases, DOCTOR)] == ["report", "waits"]
     assert [c["id"] for c in going_on([*cases, *cases])] == ["waits", "other's", "report"]
+
+
+def test_returned_critical_and_second_readings_are_their_peoples() -> None:
+    value = {"raised_at": "2026-11-24T02:30:00+00:00", "acknowledged_at": None}
+    cases = [
+        case("back", "returned"), case("other's", "returned", applicant="x"), case("own", "in-review", expert=EXPERT),
+        case("second", "in-review", expert="x"), case("danger", "issued", critical=value),
+        case("known", "issued", critical={**value, "acknowledged_at": "2026-11-24T03:00:00+00:00"}),
+    ]  # fmt: skip
+    assert [c["id"] for c in returned_to(cases, DOCTOR)] == ["back"]
+    assert [c["id"] for c in critical_ones(cases)] == ["danger"]
+    assert [c["id"] for c in reviewable(cases, EXPERT)] == ["second"]
+    assert to_claim([case("a"), case("b", "accepted"), case("c", "assigned", expert="x")]) == 2
+    assert [c["id"] for c in sent_by(cases, DOCTOR)][:2] == ["danger", "known"]
 
 
 async def test_doctor_starts_with_todays_studies_of_the_own_hospital(world: Any) -> None:
@@ -72,7 +96,9 @@ async def test_newest_studies_are_shown_while_there_are_none_today(world: Any) -
 async def test_each_role_has_its_own_lists(world: Any) -> None:
     world.provider.people |= {claims.user: claims for claims in (COORDINATOR, HOSPITAL_OPERATOR)}
     world.add_study("1.2.3")
-    world.consults.add("c1", purpose="结节性质？")
+    world.desk.cases["c1"] = case(
+        "c1", number="C-1", purpose="结节性质？", applicant_hospital="community", consultant_hospital="secondary"
+    )
     lists = {
         EXPERT: {"answer", "studies", "sent", "reports"},
         COORDINATOR.user: {"cases"},
@@ -103,7 +129,7 @@ async def test_auditor_is_told_of_break_glass_and_led_to_the_record(world: Any) 
 
 
 async def test_lists_go_on_when_the_consult_service_is_away(world: Any) -> None:
-    world.consults.away = True
+    world.desk.away = True
     answer = await (await world.signed_in()).get("/portal/home/parts", headers={"HX-Request": "true"})
     assert answer.status_code == 200
     assert "The consult service is away" in answer.text

@@ -75,74 +75,9 @@ async def test_search_by_modality_and_date_when_nothing_matches_says_so(world: A
     assert 'data-testid="empty"' in (await browser.post("/portal/studies/search", data=form)).text
 
 
-async def test_application_is_made_only_for_visible_studies(world: Any) -> None:
-    world.add_study("1.2.3")
-    world.add_study("9.9.9", holder="secondary")
-    browser = await world.signed_in()
-    form = {"csrf": world.csrf(), "consultant_hospital": "secondary", "purpose": "?", "urgency": "urgent"}
-    foreign = await browser.post("/portal/apply", data={**form, "ref": "secondary/9.9.9"})
-    assert foreign.status_code == 404
-    assert world.consults.submitted == []
-    done = await browser.post("/portal/apply", data={**form, "ref": "community/1.2.3", "workstation": "yes"})
-    assert world.consults.submitted[0]["workstation"] is True
-    assert (done.status_code, done.headers["location"]) == (303, "/portal/consults/c1")
-    assert world.consults.submitted[0]["studies"] == [{"study_uid": "1.2.3", "holder": "community"}]
-
-
-async def test_application_is_shown_again_when_the_hospital_is_missing(world: Any) -> None:
-    world.add_study("1.2.3")
-    browser = await world.signed_in()
-    form = {"csrf": world.csrf(), "purpose": "性质?", "ref": "community/1.2.3"}
-    page = await browser.post("/portal/apply", data=form)
-    assert page.status_code == 422
-    assert 'data-testid="problem"' in page.text
-    assert "性质?" in page.text
-
-
-async def test_case_goes_from_acceptance_to_report_and_acknowledgement(world: Any) -> None:
-    world.add_study("1.2.3")
-    world.consults.add("c1", studies=[{"study_uid": "1.2.3", "holder": "community"}])
-    expert = await world.signed_in(EXPERT, **{"HX-Request": "true"})
-    csrf = world.csrf(EXPERT)
-    page = await expert.post("/portal/consults/c1/accept", data={"csrf": csrf, "version": "1"})
-    assert 'data-state="accepted"' in page.text
-    assert 'name="findings"' in page.text
-    form = {"csrf": csrf, "version": "2", "findings": "结节", "impression": "复查", "intent": "issue"}
-    page = await expert.post("/portal/consults/c1/report", data=form)
-    assert 'data-state="issued"' in page.text
-    doctor = await world.signed_in()
-    seen = await doctor.get("/portal/consults/c1")
-    assert 'data-testid="report-impression">复查<' in seen.text
-    assert 'data-testid="viewer"' in seen.text
-    done = await doctor.post("/portal/consults/c1/acknowledge", data={"csrf": world.csrf(), "version": "4"})
-    assert done.status_code == 303
-    assert world.consults.cases["c1"]["state"] == "acknowledged"
-
-
-async def test_conflict_is_told_in_words_and_keeps_what_was_typed(world: Any) -> None:
-    world.consults.add("c1", studies=[], state="accepted", expert=EXPERT, version=7)
-    expert = await world.signed_in(EXPERT, **{"HX-Request": "true"})
-    form = {"csrf": world.csrf(EXPERT), "version": "6", "findings": "写了很久", "impression": "x", "intent": "draft"}
-    page = await expert.post("/portal/consults/c1/report", data=form)
-    assert page.status_code == 409
-    assert "王强" in page.text
-    assert "写了很久" in page.text
-    assert 'name="version" value="7"' in page.text
-
-
-async def test_report_is_not_issued_when_findings_are_missing(world: Any) -> None:
-    world.consults.add("c1", studies=[], state="accepted", expert=EXPERT)
-    expert = await world.signed_in(EXPERT, **{"HX-Request": "true"})
-    form = {"csrf": world.csrf(EXPERT), "version": "1", "findings": "", "impression": "仅意见", "intent": "issue"}
-    page = await expert.post("/portal/consults/c1/report", data=form)
-    assert page.status_code == 422
-    assert "仅意见" in page.text
-    assert world.consults.cases["c1"]["state"] == "accepted"
-
-
 async def test_consult_service_away_is_told_and_studies_still_work(world: Any) -> None:
     world.add_study("1.2.3")
-    world.consults.away = True
+    world.consults.away = world.desk.away = True
     browser = await world.signed_in()
     page = await browser.get("/portal/consults")
     assert page.status_code == 503
@@ -167,8 +102,15 @@ async def test_bell_counts_and_forgets_what_was_seen(world: Any) -> None:
         await world.notices.add(notice)
     browser = await world.signed_in()
     assert 'data-count="1"' in (await browser.get("/portal/notices/count")).text
-    assert "C-1" in (await browser.get("/portal/notices")).text
+    page = await browser.get("/portal/notices")
+    assert "C-1" in page.text
+    assert 'data-notice="0"' in page.text
+    form = {"csrf": world.csrf(), "notice": "0"}
+    part = await browser.post("/portal/notices/seen", data=form, headers={"HX-Request": "true"})
+    assert (part.headers["hx-trigger"], "data-notice" in part.text) == ("portal:seen", False)
     assert 'data-count="0"' in (await browser.get("/portal/notices/count")).text
+    assert (await browser.post("/portal/notices/seen", data={"csrf": world.csrf()})).status_code == 303
+    assert world.notices.seen == {("0", "doctor.community")}
 
 
 async def test_language_can_be_switched(world: Any) -> None:

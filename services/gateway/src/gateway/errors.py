@@ -4,6 +4,7 @@ ImagingError
 ├── RetryableError
 │   ├── ProviderUnavailable   the OIDC provider does not answer
 │   ├── ConsultUnavailable    the consult service does not answer
+│   ├── SystemsUnavailable    the notification service does not answer
 │   ├── AuditUnavailable      the audit service does not answer, or refuses the auditor's token
 │   ├── IngestUnavailable     the ingest does not answer
 │   ├── OnboardingFailed      a server did not do its part of an onboarding
@@ -13,6 +14,7 @@ ImagingError
     ├── LaunchRefused         a launch code, a share link or a SMART launch that opens nothing
     ├── RegistryConflict      a hospital's entry changed without a new revision
     ├── IngestRefused         the ingest takes nothing of a store request
+    ├── SystemsRefused        the notification service says no
     └── ConsultRefused        the consult service says no
         ├── ConsultNotFound   no such case for this person
         └── ConsultConflict   somebody else was faster
@@ -28,6 +30,10 @@ class ProviderUnavailable(RetryableError):
 
 class ConsultUnavailable(RetryableError):
     """The consult service does not answer in time, or answers with 5xx."""
+
+
+class SystemsUnavailable(RetryableError):
+    """The notification service does not answer in time, or answers with 5xx."""
 
 
 class AuditUnavailable(RetryableError):
@@ -73,6 +79,16 @@ class IngestRefused(RejectedError):
     def __init__(self, status: int) -> None:
         super().__init__(f"the ingest answered {status}")
         self.status = status
+
+
+class SystemsRefused(RejectedError):
+    """The notification service refuses; `detail` is its explanation, `members` what else its problem document says."""
+
+    def __init__(self, status: int, detail: str, members: dict[str, object] | None = None) -> None:
+        super().__init__(f"the notification service answered {status}")
+        self.status = status
+        self.detail = detail
+        self.members = members or {}
 
 
 class ConsultRefused(RejectedError):

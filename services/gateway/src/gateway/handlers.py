@@ -2,21 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 
+from gateway.cases import TRANSITIONS
 from gateway.live import LiveHub
-from gateway.model import HolderTurned, RetrievalMoved
+from gateway.model import HolderTurned, KeptNotice, RetrievalMoved
 from gateway.ports import GrantStore, NoticeStore
 from gateway.retrievals.retriever import Retriever
 from gateway.usecases.apply_grant import apply_grant
 from gateway.usecases.prefetch_studies import Prefetch
 from imaging_common.events import (
+    REPORT_EVENTS,
     AccessEnded,
     AccessGranted,
-    ConsultAccepted,
-    ConsultAcknowledged,
     ConsultEvent,
-    ConsultRejected,
     ConsultSubmitted,
-    ConsultWithdrawn,
     EdgeHeartbeat,
     Envelope,
     Event,
@@ -26,8 +24,6 @@ from imaging_common.events import (
     StudyChanged,
 )
 from imaging_common.messaging import EventRouter
-
-TRANSITIONS = (ConsultSubmitted, ConsultAccepted, ConsultRejected, ConsultWithdrawn, ConsultAcknowledged)
 
 
 def build_router(grants: GrantStore, notices: NoticeStore, prefetch: Prefetch | None = None) -> EventRouter:
@@ -41,7 +37,8 @@ def build_router(grants: GrantStore, notices: NoticeStore, prefetch: Prefetch | 
             await prefetch.case(event)
 
     for transition in TRANSITIONS:
-        router.on(transition, "consult-changed")(apply_grant_on_consult_changed)
+        topic = "report-changed" if transition in REPORT_EVENTS else "consult-changed"
+        router.on(transition, topic)(apply_grant_on_consult_changed)
 
     @router.on(NoticeRaised, "notice-raised")
     async def keep_notice_on_notice_raised(event: NoticeRaised, _: Envelope) -> None:
@@ -57,6 +54,7 @@ def build_live_reader(
     """For this copy's open pages: store first what the group's reader may not have stored yet, then tell the pages."""
 
     async def tell_pages_on_event(event: Event, _: Envelope) -> None:
+        told: Event | KeptNotice = event
         try:
             if isinstance(event, TRANSITIONS):
                 await apply_grant(grants, event)
@@ -64,9 +62,9 @@ def build_live_reader(
             elif isinstance(event, AccessGranted | AccessEnded):
                 forget_subjects()
             elif isinstance(event, NoticeRaised):
-                await notices.add(event)
+                told = KeptNotice(event, await notices.add(event))
         finally:
-            await live.publish(event)
+            await live.publish(told)
 
     return tell_pages_on_event
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from gateway.model import tells
+from gateway.model import KeptNotice, tells
 from imaging_common.access import Subject
 from imaging_common.errors import ImagingError
 
@@ -24,6 +24,7 @@ class Listener:
     def __init__(self, subject_now: SubjectNow) -> None:
         self.subject_now = subject_now
         self._names: dict[str, None] = {}
+        self._notices: dict[str, KeptNotice] = {}
         self._arrived = asyncio.Event()
 
     def tell(self, names: list[str]) -> None:
@@ -32,6 +33,18 @@ class Listener:
         if len(self._names) > MAX_NAMES:
             self._names = {"resync": None}
         self._arrived.set()
+
+    def show(self, notice: KeptNotice) -> None:
+        """Have the page learn of a notice; of too many it learns the last."""
+        self._notices[notice.notice.notice_id] = notice
+        if len(self._notices) > MAX_NAMES:
+            del self._notices[next(iter(self._notices))]
+        self.tell(["notices"])
+
+    def notices(self) -> list[KeptNotice]:
+        """The notices that came since the last call."""
+        found, self._notices = list(self._notices.values()), {}
+        return found
 
     async def next(self) -> list[str]:
         """What happened since the last call; waits until something has."""
@@ -65,5 +78,7 @@ class LiveHub:
                 names = tells(await listener.subject_now(), event)
             except (ImagingError, PyMongoError):
                 names = ["resync"]  # Whether it concerns them cannot be asked now; the page asks for what it shows.
-            if names:
+            if names and isinstance(event, KeptNotice) and names != ["resync"]:
+                listener.show(event)
+            elif names:
                 listener.tell(names)

@@ -11,8 +11,10 @@ from fastapi import FastAPI
 
 from gateway.adapters.access_grants import MongoAccessGrants
 from gateway.adapters.audit_records import HttpAuditRecords
+from gateway.adapters.consult_desk import HttpConsultDesk
 from gateway.adapters.consults import HttpConsults
 from gateway.adapters.ingest import HttpInstanceStore, ServiceToken, ingest_client
+from gateway.adapters.notices import MongoNotices
 from gateway.adapters.oidc import OidcProvider
 from gateway.adapters.orders import MongoCommands, MongoOrders
 from gateway.adapters.patients import MongoPatientStatements
@@ -20,7 +22,8 @@ from gateway.adapters.reports import MongoStatements
 from gateway.adapters.retrievals import MongoEdges, MongoRetrievals
 from gateway.adapters.sessions import MongoSessions
 from gateway.adapters.smart import SmartClient
-from gateway.adapters.stores import MongoGrants, MongoHospitals, MongoNotices
+from gateway.adapters.stores import MongoGrants, MongoHospitals
+from gateway.adapters.systems import HttpSystems
 from gateway.api.app import install
 from gateway.api.portal import Portal
 from gateway.dicomweb import build_dicomweb_router
@@ -60,7 +63,7 @@ from imaging_common.objects.store import MinioObjectStore
 
 SERVICE = "gateway"
 RETRIEVAL_TOPICS = ("study-changed", "edge-events-<hospital>")
-LIVE_TOPICS = ("access-changed", "notice-raised", "consult-changed", "report-changed", "study-changed")
+LIVE_TOPICS = ("access-changed", "notice-raised", "notice-seen", "consult-changed", "report-changed", "study-changed")
 
 
 def build_app(settings: GatewaySettings) -> FastAPI:
@@ -72,7 +75,7 @@ def build_app(settings: GatewaySettings) -> FastAPI:
     messaging = Messaging(SERVICE, settings)
     relay = OutboxRelay(outbox, messaging.publisher)
     sessions = MongoSessions(database, settings.session_secret.get_secret_value())
-    grants, notices = MongoGrants(database), MongoNotices(database)
+    grants, notices = MongoGrants(database), MongoNotices(database, outbox)
     registry = MongoHospitals(database, outbox)
     orders, commands = MongoOrders(database, outbox), MongoCommands(database, outbox)
     verifier = TokenVerifier.of(settings)
@@ -87,6 +90,9 @@ def build_app(settings: GatewaySettings) -> FastAPI:
     audit = AuditTrail(SERVICE, publisher)
     audit_client = httpx.AsyncClient(base_url=settings.audit_url, timeout=settings.audit_timeout_seconds)
     consult_client = httpx.AsyncClient(base_url=settings.consult_url, timeout=settings.consult_timeout_seconds)
+    systems_client = httpx.AsyncClient(
+        base_url=settings.notification_url, timeout=settings.notification_timeout_seconds
+    )
     token_client = httpx.AsyncClient(timeout=settings.ingest_timeout_seconds)
     own_token = ServiceToken(
         token_client, settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret.get_secret_value()
@@ -134,6 +140,8 @@ def build_app(settings: GatewaySettings) -> FastAPI:
         notices=notices,
         registry=registry,
         consults=HttpConsults(consult_client),
+        desk=HttpConsultDesk(consult_client),
+        systems=HttpSystems(systems_client),
         records=HttpAuditRecords(audit_client),
         orders=orders,
         commands=commands,
@@ -183,6 +191,7 @@ def build_app(settings: GatewaySettings) -> FastAPI:
             await consult_client.aclose()
             await smart_client.aclose()
             await audit_client.aclose()
+            await systems_client.aclose()
             await ingest.aclose()
             await token_client.aclose()
             await client.close()

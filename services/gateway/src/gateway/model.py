@@ -7,25 +7,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from imaging_common.access import Action, Grant, StudyRef, Subject, decide
+from gateway.cases import hears_of
+from imaging_common.access import Action, StudyRef, Subject, decide
 from imaging_common.auth import Claims
 from imaging_common.events import (
     AccessGranted,
-    ConsultAcknowledged,
     ConsultEvent,
-    ConsultRejected,
-    ConsultWithdrawn,
     HospitalRegistered,
     NoticeRaised,
+    NoticeSeen,
     OrderPlaced,
     StudyChanged,
-    Version,
 )
 from imaging_common.ids import HospitalId
 from imaging_common.index.model import StudyDocument
-
-ENDING = (ConsultRejected, ConsultWithdrawn, ConsultAcknowledged)
-"""The transitions that end a case, and with it the access it gave."""
 
 
 class HospitalEntry(BaseModel):
@@ -125,51 +120,6 @@ class Identity:
     session: Session | None = None
 
 
-class CaseGrant(BaseModel):
-    """What one consult opens, to whom, as of one version."""
-
-    consult_id: str
-    version: Version
-    open: bool
-    applicant: str
-    applicant_hospital: str
-    consultant_hospital: str
-    studies: list[StudyRef]
-    workstation: bool = False
-    """The case allows both hospitals' workstations."""
-    ended_at: datetime | None = None
-
-
-def grant_of(event: ConsultEvent, applicant_grants: tuple[Grant, ...]) -> CaseGrant:
-    """The grant that a transition leaves behind.
-
-    A case can open only what its applicant may see: the applicant's hospital's studies, or those of a case that is
-    open to the applicant now. Whoever names another hospital's study gains nothing.
-    """
-    applicant = Subject(event.applicant, event.applicant_hospital, frozenset({"doctor"}), applicant_grants)
-    named = [StudyRef(study.study_uid, study.holder) for study in event.studies]
-    ended = isinstance(event, ENDING)
-    return CaseGrant(
-        consult_id=event.consult_id,
-        version=event.version,
-        open=not ended,
-        applicant=event.applicant,
-        applicant_hospital=event.applicant_hospital,
-        consultant_hospital=event.consultant_hospital,
-        workstation=event.workstation,
-        studies=[study for study in named if decide(applicant, Action.VIEW, study).allowed],
-        ended_at=event.at if ended else None,
-    )
-
-
-def grants_from(cases: list[CaseGrant]) -> tuple[Grant, ...]:
-    """The access rule's grants of open cases."""
-    opened = [case for case in cases if case.open]
-    return tuple(
-        Grant(study, case.consult_id, workstation=case.workstation) for case in opened for study in case.studies
-    )
-
-
 def study_ref(document: StudyDocument) -> StudyRef:
     """What access to this study at this holder is decided on."""
     return StudyRef(document.study_uid, document.holder, document.resident_id or "")
@@ -202,6 +152,14 @@ class EdgeSpoke:
     hospital: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeptNotice:
+    """A notice, and since when the portal has it: by that the stream of an open page is continued."""
+
+    notice: NoticeRaised
+    kept_at: datetime
+
+
 def recipients_of(claims: Claims) -> list[str]:
     """The names under which a person is told things (`NoticeRaised.recipient`)."""
     roles = sorted(claims.roles)
@@ -228,8 +186,11 @@ def tells(subject: Subject, event: Any) -> list[str]:
         own = "hospital-operator" in subject.roles and subject.hospital == event.hospital
         return ["hospitals", f"hospital-{event.hospital}"] if own or "region-operator" in subject.roles else []
     if isinstance(event, ConsultEvent):
-        party = subject.hospital and subject.hospital in (event.applicant_hospital, event.consultant_hospital)
-        return ["consults", f"consult-{event.consult_id}"] if party else []
+        return ["consults", f"consult-{event.consult_id}"] if hears_of(subject, event) else []
+    if isinstance(event, NoticeSeen):
+        return ["notices"] if event.user == subject.user else []
+    if isinstance(event, KeptNotice):
+        return tells(subject, event.notice)
     if isinstance(event, NoticeRaised):
         mine = recipients_of(Claims(subject.user, subject.hospital, subject.roles))
         return ["notices"] if event.recipient in mine else []

@@ -1,13 +1,15 @@
 """What the gateway's use cases need of the world."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from gateway.cases import CaseGrant
 from gateway.model import (
-    CaseGrant,
     EndedSession,
     HospitalEntry,
+    KeptNotice,
     Order,
     ProviderLogout,
     Session,
@@ -21,11 +23,20 @@ from imaging_common.events import AuditRecorded, NoticeRaised
 class SessionStore(Protocol):
     """Sessions, and sign-ins that have begun; shared by all copies of the gateway."""
 
-    async def begin_sign_in(self, state: str, *, browser: str, verifier: str, nonce: str, next_path: str) -> None:
-        """Keep what a sign-in needs when the browser comes back; ten minutes."""
+    async def begin_sign_in(
+        self,
+        state: str,
+        *,
+        browser: str,
+        verifier: str,
+        nonce: str,
+        next_path: str,
+        signing: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep what a sign-in needs when the browser comes back, and what it is to sign then; ten minutes."""
         ...
 
-    async def finish_sign_in(self, state: str, *, browser: str) -> Mapping[str, str] | None:
+    async def finish_sign_in(self, state: str, *, browser: str) -> Mapping[str, Any] | None:
         """Take it out, once; None when this browser began no such sign-in."""
         ...
 
@@ -65,8 +76,8 @@ class SessionStore(Protocol):
 class IdentityProvider(Protocol):
     """The OIDC provider (OpenID Connect Core 1.0, authorization code flow with PKCE, RFC 7636)."""
 
-    async def sign_in_url(self, *, state: str, nonce: str, verifier: str, language: str) -> str:
-        """Where the browser signs in."""
+    async def sign_in_url(self, *, state: str, nonce: str, verifier: str, language: str, again: bool = False) -> str:
+        """Where the browser signs in; `again`: the person proves anew who they are (`prompt=login`, `max_age=0`)."""
         ...
 
     async def exchange(self, code: str, *, verifier: str, nonce: str) -> tuple[Claims, Tokens, float]:
@@ -93,20 +104,19 @@ class GrantStore(Protocol):
         """Keep it, unless the same or a newer version is known: then False."""
         ...
 
-    async def of_applicant(self, user: str, hospital: str) -> list[CaseGrant]:
-        """The open cases somebody applied for."""
-        ...
-
     async def of_person(self, claims: Claims) -> list[CaseGrant]:
-        """The open cases somebody takes part in: as applicant, or as an expert of the hospital that was asked."""
+        """The open cases somebody takes part in (`cases.takes_part`), or a hospital's workstations.
+
+        Their `studies` are all they open now, with what escalated cases have from the one below (`cases.resolved`).
+        """
         ...
 
 
 class NoticeStore(Protocol):
     """What people were told, and whether they saw it."""
 
-    async def add(self, notice: NoticeRaised) -> None:
-        """Keep it; the same notice again changes nothing."""
+    async def add(self, notice: NoticeRaised) -> datetime:
+        """Keep it; since when it is kept. The same notice again changes nothing and has the same time."""
         ...
 
     async def unseen(self, recipients: Sequence[str], user: str) -> int:
@@ -114,11 +124,17 @@ class NoticeStore(Protocol):
         ...
 
     async def latest(self, recipients: Sequence[str], user: str, limit: int) -> list[dict[str, Any]]:
-        """The newest, each with `seen`."""
+        """The newest, each with `notice_id` and `seen`."""
         ...
 
-    async def mark_seen(self, recipients: Sequence[str], user: str, link: str | None = None) -> None:
-        """This person has seen them: all, or those that lead to `link`."""
+    async def since(self, recipients: Sequence[str], at: datetime, limit: int) -> list[KeptNotice]:
+        """What is kept since then, the oldest first; some that were kept shortly before come again."""
+        ...
+
+    async def mark_seen(
+        self, recipients: Sequence[str], user: str, *, link: str | None = None, notice_id: str | None = None
+    ) -> int:
+        """This person has seen them: all, those that lead to `link`, or one; how many were new. Each is announced."""
         ...
 
 
@@ -135,30 +151,21 @@ class HospitalRegistry(Protocol):
 
 
 class ConsultService(Protocol):
-    """The consult service, asked with the user's own token."""
+    """The consult service's cases, asked with the user's own token.
+
+    Errors: `ConsultUnavailable`, and below `ConsultRefused` (`ConsultNotFound`, `ConsultConflict`).
+    """
 
     async def list(self, token: str, box: str, state: str = "") -> list[dict[str, Any]]:
-        """Cases in a box: `sent` or `received`."""
+        """Cases in a box."""
         ...
 
     async def get(self, token: str, consult_id: str) -> dict[str, Any]:
-        """One case."""
-        ...
-
-    async def submit(self, token: str, application: Mapping[str, Any], once: str) -> dict[str, Any]:
-        """Apply; the new case. The same `once` makes one case only."""
+        """One case, with `allowed`, `roles`, `server_time`."""
         ...
 
     async def act(self, token: str, consult_id: str, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """accept, reject, withdraw or acknowledge; the case afterwards."""
-        ...
-
-    async def save_draft(self, token: str, consult_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep a draft of the report; the case afterwards."""
-        ...
-
-    async def issue(self, token: str, consult_id: str, version: int) -> dict[str, Any]:
-        """Issue the report; the case afterwards."""
+        """One row of the workflow's table; the case afterwards. `body` names the `version` it was made on."""
         ...
 
     async def reports(
@@ -167,6 +174,34 @@ class ConsultService(Protocol):
         """Cases with an issued report on any of these studies (`study_uid`, `holder`), or the case with this id, as far
         as the token's owner may read it: parties of the case, and an EHR's own account."""
         ...
+
+    async def read(self, token: str, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """What lies at `/consults/<path>`: `<id>/comments`, `<id>/report/draft`, `<id>/reports`, `templates`, …"""
+        ...
+
+    async def keep(self, token: str, path: str, body: Mapping[str, Any]) -> Any:
+        """Replace what lies there; Conflict: another revision."""
+        ...
+
+    async def send(self, token: str, path: str, body: Mapping[str, Any]) -> Any:
+        """Add something there: a comment, an invitation, another try of a delivery."""
+        ...
+
+    async def file(self, token: str, path: str) -> "ConsultFile":
+        """An attachment or a PDF, as it comes."""
+        ...
+
+    async def verify(self, code: str) -> dict[str, Any] | None:
+        """What a verification code stands for; None: it is unknown. Asked without a token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConsultFile:
+    """Bytes of a case on their way to a browser."""
+
+    media_type: str
+    chunks: AsyncIterator[bytes]
 
 
 class AuditRecords(Protocol):
@@ -182,6 +217,26 @@ class AuditRecords(Protocol):
 
     async def export(self, token: str, params: Mapping[str, str | Sequence[str]], form: str) -> AsyncIterator[bytes]:
         """All records that match, in the words of FHIR or DICOM, streamed."""
+        ...
+
+
+class Systems(Protocol):
+    """The notification service: which systems get which events."""
+
+    async def ask(
+        self,
+        token: str,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Its answer, with the caller's own token.
+
+        Raises
+        ------
+        SystemsUnavailable, SystemsRefused
+        """
         ...
 
 

@@ -29,6 +29,9 @@ class GatewaySettings(OperationsSettings):
     """A session ends then, whatever happens."""
     consult_url: str = "http://127.0.0.1:8085"
     consult_timeout_seconds: float = 10.0
+    notification_url: str = "http://127.0.0.1:8086"
+    notification_timeout_seconds: float = 20.0
+    """Longer than a test event to a receiver may take (`NOTIFICATION_WEBHOOK_TIMEOUT_SECONDS`)."""
     audit_url: str = "http://127.0.0.1:8087"
     audit_timeout_seconds: float = 20.0
     ohif_dir: Path | None = None

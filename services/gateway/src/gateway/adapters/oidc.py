@@ -45,9 +45,10 @@ class OidcProvider:
         self._transport = transport
         self._metadata: dict[str, Any] | None = None
 
-    async def sign_in_url(self, *, state: str, nonce: str, verifier: str, language: str) -> str:
-        """See `IdentityProvider.sign_in_url`."""
+    async def sign_in_url(self, *, state: str, nonce: str, verifier: str, language: str, again: bool = False) -> str:
+        """See `IdentityProvider.sign_in_url` (OpenID Connect Core 1.0 §3.1.2.1)."""
         metadata = await self._discover()
+        fresh = {"prompt": "login", "max_age": "0"} if again else {}
         async with self._client() as client:
             url, _ = client.create_authorization_url(
                 metadata["authorization_endpoint"],
@@ -55,6 +56,7 @@ class OidcProvider:
                 nonce=nonce,
                 code_verifier=verifier,
                 ui_locales=UI_LOCALES.get(language, "en"),
+                **fresh,
             )
         return str(url)
 

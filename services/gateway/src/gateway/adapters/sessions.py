@@ -34,7 +34,16 @@ class MongoSessions:
         await self._sessions.create_index("grant_id", sparse=True)
         await self._sign_ins.create_index("expires_at", expireAfterSeconds=0)
 
-    async def begin_sign_in(self, state: str, *, browser: str, verifier: str, nonce: str, next_path: str) -> None:
+    async def begin_sign_in(
+        self,
+        state: str,
+        *,
+        browser: str,
+        verifier: str,
+        nonce: str,
+        next_path: str,
+        signing: Mapping[str, str] | None = None,
+    ) -> None:
         """See `SessionStore.begin_sign_in`."""
         await self._sign_ins.insert_one(
             {
@@ -43,11 +52,12 @@ class MongoSessions:
                 "verifier": verifier,
                 "nonce": nonce,
                 "next_path": next_path,
+                **({"signing": dict(signing)} if signing else {}),
                 "expires_at": datetime.now(UTC) + timedelta(minutes=SIGN_IN_MINUTES),
             }
         )
 
-    async def finish_sign_in(self, state: str, *, browser: str) -> Mapping[str, str] | None:
+    async def finish_sign_in(self, state: str, *, browser: str) -> Mapping[str, Any] | None:
         """See `SessionStore.finish_sign_in`."""
         return await self._sign_ins.find_one_and_delete(
             {"_id": state, "browser": browser, "expires_at": {"$gt": datetime.now(UTC)}}

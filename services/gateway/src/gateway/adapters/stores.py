@@ -1,22 +1,24 @@
-"""Grants, notices and the hospital registry in MongoDB (`gateway.grants`, `.notices`, `.hospitals`)."""
+"""Grants and the hospital registry in MongoDB (`gateway.grants`, `.hospitals`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pymongo import DESCENDING
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
+from gateway.cases import CaseGrant, parents_of, reopened, resolved
 from gateway.errors import RegistryConflict
-from gateway.model import CaseGrant, HospitalEntry
-from imaging_common.access import EDGE_ROLE
+from gateway.model import HospitalEntry
+from imaging_common.access import CONSULT_ROLE, EDGE_ROLE
 from imaging_common.auth import Claims
-from imaging_common.events import NoticeRaised
 from imaging_common.messaging.outbox import Outbox
 
 KEEP_SECONDS = 90 * 24 * 3600
 """How long an ended case and a notice stay: longer than the topics, so that no late event revives one."""
+FILING_TIME = timedelta(days=7)
+"""So long after a report was issued the consult service may see the case's studies."""
 
 
 class MongoGrants:
@@ -29,78 +31,69 @@ class MongoGrants:
         """Create the indexes."""
         await self._grants.create_index([("consultant_hospital", 1), ("open", 1)])
         await self._grants.create_index([("applicant", 1), ("open", 1)])
-        await self._grants.create_index([("applicant_hospital", 1), ("workstation", 1), ("open", 1)])
+        await self._grants.create_index([("applicant_hospital", 1), ("open", 1)])
+        await self._grants.create_index([("parties.user", 1), ("open", 1)])
+        await self._grants.create_index("issued_at", sparse=True)
         await self._grants.create_index("ended_at", expireAfterSeconds=KEEP_SECONDS)
 
     async def put(self, grant: CaseGrant) -> bool:
         """See `GrantStore.put`."""
         epoch, n = grant.version.epoch, grant.version.n
         older = [{"version.epoch": {"$lt": epoch}}, {"version.epoch": epoch, "version.n": {"$lt": n}}]
-        document = grant.model_dump(exclude={"consult_id"})
+        document = grant.model_dump(exclude={"consult_id", "issued_at"})
         try:
             await self._grants.update_one({"_id": grant.consult_id, "$or": older}, {"$set": document}, upsert=True)
+            newer = True
         except DuplicateKeyError:
-            return False
-        return True
-
-    async def of_applicant(self, user: str, hospital: str) -> list[CaseGrant]:
-        """See `GrantStore.of_applicant`."""
-        return await self._find({"applicant": user, "applicant_hospital": hospital})
+            newer = False
+        if grant.issued_at is not None:  # Its topic may be read after the one that tells how the case ended.
+            await self._grants.update_one({"_id": grant.consult_id}, {"$max": {"issued_at": grant.issued_at}})
+        return newer
 
     async def of_person(self, claims: Claims) -> list[CaseGrant]:
         """See `GrantStore.of_person`."""
+        if CONSULT_ROLE in claims.roles:
+            return await self._issued(datetime.now(UTC) - FILING_TIME)
         if EDGE_ROLE in claims.roles:
             hospital = claims.hospital
             if not hospital:
                 return []
-            parties = [{"applicant_hospital": hospital}, {"consultant_hospital": hospital}]
-            return await self._find({"$or": parties, "workstation": True})
-        ways: list[dict[str, Any]] = [{"applicant": claims.user, "applicant_hospital": claims.hospital}]
+            asked: dict[str, Any] = {"consultant_hospital": hospital, "by_name": {"$ne": True}}
+            return await self._open({"$or": [{"applicant_hospital": hospital}, asked], "workstation": True})
+        by_name = {"user": claims.user, "hospital": claims.hospital}
+        ways: list[dict[str, Any]] = [
+            {"applicant": claims.user, "applicant_hospital": claims.hospital},
+            {"parties": {"$elemMatch": by_name}},
+        ]
         if "expert" in claims.roles and claims.hospital:
-            ways.append({"consultant_hospital": claims.hospital})
-        return await self._find({"$or": ways})
+            ways.append({"consultant_hospital": claims.hospital, "by_name": {"$ne": True}})
+        if "doctor" in claims.roles and claims.hospital:
+            ways.append({"applicant_hospital": claims.hospital})
+        return await self._open({"$or": ways})
+
+    async def _open(self, where: dict[str, Any]) -> list[CaseGrant]:
+        """The open cases, with what they have from the cases they escalate."""
+        found = await self._find({**where, "open": True})
+        return resolved(found, await self._with_parents(found))
+
+    async def _issued(self, since: datetime) -> list[CaseGrant]:
+        """The cases with a report issued since then, also those that have ended meanwhile."""
+        found = reopened(await self._find({"issued_at": {"$gte": since}}))
+        known = await self._with_parents(found)
+        return resolved(found, {case.consult_id: case for case in reopened(known.values())})
+
+    async def _with_parents(self, found: list[CaseGrant]) -> dict[str, CaseGrant]:
+        known = {case.consult_id: case for case in found}
+        while missing := parents_of(known.values(), known):
+            below = {case.consult_id: case for case in await self._find({"_id": {"$in": sorted(missing)}})}
+            if not below:
+                break
+            known |= below
+        return known
 
     async def _find(self, where: dict[str, Any]) -> list[CaseGrant]:
-        cursor = self._grants.find({**where, "open": True}, max_time_ms=5_000)
+        cursor = self._grants.find(where, max_time_ms=5_000)
         return [CaseGrant(consult_id=document.pop("_id"), **document) async for document in cursor]
-
-
-class MongoNotices:
-    """`NoticeStore` on MongoDB: one document a notice, with the users who saw it."""
-
-    def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
-        self._notices = database["notices"]
-
-    async def prepare(self) -> None:
-        """Create the indexes."""
-        await self._notices.create_index([("recipient", 1), ("raised_at", -1)])
-        await self._notices.create_index("raised_at", expireAfterSeconds=KEEP_SECONDS)
-
-    async def add(self, notice: NoticeRaised) -> None:
-        """See `NoticeStore.add`."""
-        document = {**notice.model_dump(exclude={"notice_id"}), "seen_by": []}
-        try:
-            await self._notices.update_one({"_id": notice.notice_id}, {"$setOnInsert": document}, upsert=True)
-        except DuplicateKeyError:
-            return  # The other copy of the gateway was faster; the notice is there.
-
-    async def unseen(self, recipients: Sequence[str], user: str) -> int:
-        """See `NoticeStore.unseen`."""
-        where = {"recipient": {"$in": list(recipients)}, "seen_by": {"$ne": user}}
-        return await self._notices.count_documents(where, limit=100, maxTimeMS=5_000)
-
-    async def latest(self, recipients: Sequence[str], user: str, limit: int) -> list[dict[str, Any]]:
-        """See `NoticeStore.latest`."""
-        cursor = self._notices.find({"recipient": {"$in": list(recipients)}}, max_time_ms=5_000)
-        found = await cursor.sort("raised_at", DESCENDING).limit(limit).to_list()
-        return [{**document, "seen": user in document["seen_by"]} for document in found]
-
-    async def mark_seen(self, recipients: Sequence[str], user: str, link: str | None = None) -> None:
-        """See `NoticeStore.mark_seen`."""
-        where: dict[str, Any] = {"recipient": {"$in": list(recipients)}, "seen_by": {"$ne": user}}
-        if link is not None:
-            where["link"] = link
-        await self._notices.update_many(where, {"$addToSet": {"seen_by": user}})
 
 
 class MongoHospitals:

@@ -8,11 +8,15 @@ from fastapi.responses import Response
 from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 
+from gateway.api.apply import build_apply
 from gateway.api.audit import build_audit
 from gateway.api.auth import build_auth
 from gateway.api.backchannel import build_backchannel
+from gateway.api.boxes import build_boxes
 from gateway.api.break_glass import build_break_glass
-from gateway.api.consults import build_consults
+from gateway.api.cases import build_cases
+from gateway.api.cases.verify import build_verify
+from gateway.api.consult_settings import build_consult_settings
 from gateway.api.dead_letters import build_dead_letters
 from gateway.api.ehr import build_ehr
 from gateway.api.guard import Guard
@@ -21,6 +25,7 @@ from gateway.api.hospitals import build_hospitals
 from gateway.api.iid import build_iid
 from gateway.api.launches import build_launches
 from gateway.api.live import build_live
+from gateway.api.notices import build_notices
 from gateway.api.onboarding import build_onboarding
 from gateway.api.orders import build_orders
 from gateway.api.pages import build_pages
@@ -35,9 +40,11 @@ from gateway.api.shares import build_shares
 from gateway.api.smart import build_smart
 from gateway.api.storage import build_storage
 from gateway.api.studies import build_studies
+from gateway.api.subscriptions import build_subscriptions
 from gateway.api.uploads import build_uploads
 from gateway.api.viewer import build_viewer
 from gateway.api.viewing import build_viewing
+from gateway.api.workitems import build_workitems
 from gateway.errors import ConsultRefused, ConsultUnavailable
 from gateway.fhir.router import build_fhir
 from gateway.web.render import Renderer, wants_fragment
@@ -61,15 +68,21 @@ def install(app: FastAPI, portal: Portal, dicomweb: APIRouter) -> None:
     """Add everything; the viewer's routes come last, they take what is left."""
     renderer = Renderer(portal.static, portal.settings.time_zone)
     app.include_router(dicomweb, prefix="/dicomweb")  # first: routes are tried in order, and these are asked most
+    app.include_router(build_workitems(portal))
     app.include_router(build_auth(portal, renderer))
     app.include_router(build_backchannel(portal))
     app.include_router(build_live(portal))
     app.include_router(build_pages(portal, renderer))
+    app.include_router(build_notices(portal, renderer))
     app.include_router(build_home(portal, renderer))
     app.include_router(build_studies(portal, renderer))
     app.include_router(build_patients(portal, renderer))
     app.include_router(build_uploads(portal, renderer))
-    app.include_router(build_consults(portal, renderer))
+    app.include_router(build_apply(portal, renderer))
+    app.include_router(build_boxes(portal, renderer))  # before the case: `/rows` is no case
+    app.include_router(build_cases(portal, renderer))
+    app.include_router(build_verify(portal, renderer))
+    app.include_router(build_consult_settings(portal, renderer))
     app.include_router(build_orders(portal, renderer))
     app.include_router(build_removal(portal, renderer))
     app.include_router(build_reports(portal, renderer))
@@ -77,6 +90,7 @@ def install(app: FastAPI, portal: Portal, dicomweb: APIRouter) -> None:
     app.include_router(build_audit(portal, renderer))
     for operators in (build_hospitals, build_onboarding, build_dead_letters, build_storage):
         app.include_router(operators(portal, renderer, portal.operations))
+    app.include_router(build_subscriptions(portal, renderer))
     app.include_router(build_viewing(portal, renderer))
     app.include_router(build_ehr(portal))
     app.include_router(build_fhir(portal))

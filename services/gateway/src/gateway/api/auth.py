@@ -6,11 +6,13 @@ import secrets
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
+from gateway.api.cases.signing import sign_now, signing_ended
 from gateway.api.forms import csrf_protected
 from gateway.api.guard import safe_path
 from gateway.api.portal import Portal, session_of
 from gateway.api.windows import Attempts
 from gateway.errors import SignInFailed
+from gateway.usecases.sign_in import Proven
 from gateway.web.render import Renderer, language_of
 from imaging_common.http import Access, access
 
@@ -46,14 +48,20 @@ def build_auth(portal: Portal, renderer: Renderer) -> APIRouter:
         """Take the provider's answer."""
         failures.check(request)
         browser = request.cookies.get(portal.sign_in_cookie, "")
+        if error and state and (signing := await portal.sign_in.cancelled(browser=browser, state=state)):
+            return signing_ended(signing, "cancelled")
         try:
             if error or not code or not state:
                 raise SignInFailed("the provider did not sign in")
-            signed_in = await portal.sign_in.complete(browser=browser, state=state, code=code)
+            signed_in = await portal.sign_in.complete(
+                browser=browser, state=state, code=code, cookie=request.cookies.get(portal.cookie, "")
+            )
         except SignInFailed as failure:
             failures.count(request)
             await portal.sign_in.refused(str(failure))
             return renderer.page(request, "welcome.html", status=400, message="signin.failed")
+        if isinstance(signed_in, Proven):
+            return await sign_now(portal, signed_in)
         response = RedirectResponse(safe_path(signed_in.next_path), 303, headers={"Cache-Control": "no-store"})
         response.set_cookie(portal.cookie, signed_in.cookie, **cookie)  # type: ignore[arg-type]
         return response

@@ -41,14 +41,14 @@ PUBLIC_PATHS = frozenset(
         "/smart/callback",
     }
 )
-PUBLIC_PREFIXES = ("/portal/static/", "/portal/language/")
+PUBLIC_PREFIXES = ("/portal/static/", "/portal/language/", "/verify/")
 FOR_PROGRAMS = ("/dicomweb/", "/ehr/", "/fhir/", "/launches")
 """Where a bearer token is taken instead of a session."""
 CROSS_SITE = frozenset({"/launch"})
 """Forms of other sites' pages: an EHR posts a single-use code, whose origin the route checks."""
 SIGNS_IN_ITSELF = frozenset({"/IHEInvokeImageDisplay"})
 """Begins the sign-in with what it was asked kept on the server: it may name a person."""
-CLOSED_TO_WINDOWS = frozenset({"", "portal", "auth", "ehr", "fhir", "launches", "smart", "metrics", "health"})
+CLOSED_TO_WINDOWS = frozenset({"", "portal", "auth", "ehr", "fhir", "launches", "smart", "metrics", "health", "verify"})
 WINDOW_PATHS = ("/launch", "/smart/", "/IHEInvokeImageDisplay")
 """Pages that stand in an EHR's frame before the viewer does."""
 _WINDOW_PAGE = re.compile(
@@ -187,7 +187,7 @@ class Guard:
             return DICOMWEB_CSP
         if path.startswith(WINDOW_PATHS) or _WINDOW_PAGE.fullmatch(path):
             return self._window_csp
-        if path.startswith(("/share", "/portal", "/auth", "/health", "/metrics")):
+        if path.startswith(("/share", "/portal", "/auth", "/health", "/metrics", "/verify")):
             return PORTAL_CSP
         return self._viewer_csp
 

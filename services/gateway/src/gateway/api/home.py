@@ -16,13 +16,17 @@ from gateway.usecases.work_list import (
     SHOWN,
     Case,
     Part,
+    critical_ones,
     drafts_of,
     going_on,
     newest_studies,
     overdue,
     part_of,
+    returned_to,
+    reviewable,
     sent_by,
     to_answer,
+    to_claim,
     todays_studies,
 )
 from gateway.usecases.work_list import deadline as deadline_of
@@ -35,6 +39,7 @@ from imaging_common.auth import Claims
 from imaging_common.http import Access, access
 
 NOTICES_READ = 200
+CASES_READ = 200
 TO_LOOK_AT = 50
 """Of what operators have to look at; then the page says "50+"."""
 
@@ -48,11 +53,14 @@ def build_home(portal: Portal, renderer: Renderer) -> APIRouter:
     async def cases(request: Request, box: str) -> list[Case] | None:
         """The hospital's cases in a box; None: the consult service does not answer."""
         try:
-            return list(await portal.consults.list(session_of(request).tokens.access, box))
+            found, _ = await portal.desk.box(
+                session_of(request).tokens.access, {"box": box, "limit": CASES_READ, "offset": 0}
+            )
         except ConsultUnavailable:
             return None
         except ConsultRefused:
             return []
+        return list(found)
 
     async def for_doctors(request: Request, claims: Claims) -> dict[str, Part]:
         subject = await portal.subject_of(request)
@@ -66,6 +74,8 @@ def build_home(portal: Portal, renderer: Renderer) -> APIRouter:
             parts["studies"] = Part(rows, len(today.rows) + today.remaining, today.more)
         sent = await cases(request, "sent")
         parts["sent"] = part_of(sent_by(sent, claims.user)) if sent is not None else Part(away=True)
+        parts["returned"] = part_of(returned_to(sent or [], claims.user))
+        parts["critical"] = part_of(critical_ones(sent or []))
         found = await portal.reports.search(subject, "", limit=SHOWN, offset=0)
         parts["reports"] = part_of([report_row(report) for report in found])
         return parts
@@ -77,6 +87,8 @@ def build_home(portal: Portal, renderer: Renderer) -> APIRouter:
         return {
             "answer": part_of(to_answer(received, claims.user)),
             "drafts": part_of(drafts_of(received, claims.user)),
+            "second": part_of(reviewable(await cases(request, "review") or [], claims.user)),
+            "claim": Part(total=to_claim(received)),
         }
 
     async def for_coordinators(request: Request) -> dict[str, Part]:

@@ -1,7 +1,6 @@
-"""The portal's small pages: landing, language, notices, static files."""
+"""The portal's small pages: landing, language, static files."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -15,7 +14,6 @@ from gateway.web.i18n import LANGUAGES
 from gateway.web.render import LANGUAGE_COOKIE, Renderer
 from imaging_common.http import Access, access
 
-NOTICES_SHOWN = 50
 YEAR_SECONDS = 365 * 24 * 3600
 
 
@@ -65,23 +63,6 @@ def build_pages(portal: Portal, renderer: Renderer) -> APIRouter:
         """The portal's sign."""
         return await portal.static.respond("favicon.svg", request.headers)
 
-    @router.get("/portal/notices", openapi_extra=access(Access.SIGNED_IN))
-    async def notices(request: Request) -> Response:
-        """What this person was told; opening the list is seeing it."""
-        claims = identity_of(request).claims
-        latest = await portal.notices.latest(recipients_of(claims), claims.user, NOTICES_SHOWN)
-        shown = [{**notice, "link": portal_link(notice["link"])} for notice in latest]
-        await portal.notices.mark_seen(recipients_of(claims), claims.user)
-        return renderer.page(request, "notices.html", notices=shown, unseen=0)
-
-    @router.get("/portal/notices/count", openapi_extra=access(Access.SIGNED_IN))
-    async def notice_count(request: Request) -> Response:
-        """The bell; what leads to the page that is on this person's screen is seen."""
-        shown = urlsplit(request.headers.get("hx-current-url", "")).path
-        if request.headers.get("x-visible") == "1" and shown.startswith("/portal/consults/"):
-            await saw_case(portal, request, shown.rsplit("/", 1)[-1])
-        return renderer.page(request, "_bell.html", unseen=await unseen(portal, request))
-
     return router
 
 
@@ -95,7 +76,7 @@ async def saw_case(portal: Portal, request: Request, consult_id: str) -> None:
     """This person has seen the notices that lead to a case."""
     claims = identity_of(request).claims
     for link in (f"/portal/consults/{consult_id}", f"/consults/{consult_id}"):
-        await portal.notices.mark_seen(recipients_of(claims), claims.user, link)
+        await portal.notices.mark_seen(recipients_of(claims), claims.user, link=link)
 
 
 def portal_link(link: str) -> str:

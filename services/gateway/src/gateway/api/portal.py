@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from gateway.consult_desk.ports import ConsultDesk
 from gateway.grants.ports import AccessGrants
 from gateway.live import LiveHub
 from gateway.model import Identity, Session
@@ -17,6 +18,7 @@ from gateway.ports import (
     NoticeStore,
     OrderBook,
     SessionStore,
+    Systems,
 )
 from gateway.retrievals.retriever import Retriever
 from gateway.settings import GatewaySettings
@@ -50,6 +52,8 @@ class Portal:
     notices: NoticeStore
     registry: HospitalRegistry
     consults: ConsultService
+    desk: ConsultDesk
+    systems: Systems
     records: AuditRecords
     orders: OrderBook
     commands: CommandBook

@@ -28,6 +28,13 @@ async def for_image_roles(request: Request) -> None:
         raise NoImageRole
 
 
+async def for_parties(request: Request) -> None:
+    """Refuse who can have no part in a case: coordinators hand cases out, and open no images for it."""
+    identity = identity_of(request)
+    if not works_with_images(identity) and "coordinator" not in identity.claims.roles:
+        raise NoImageRole
+
+
 async def for_operators(request: Request) -> None:
     """Refuse who is no operator, of a hospital or the region."""
     if not identity_of(request).claims.roles & OPERATOR_ROLES:

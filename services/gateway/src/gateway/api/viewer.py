@@ -55,9 +55,9 @@ CONFIG = {
 """The data source is pinned: no address from a query is ever asked."""
 APP_CONFIG = f"window.config = {json.dumps(CONFIG)};\n"
 NEVER_SERVED = frozenset({"app-config.js", "_headers", "_redirects", "serve.json", "silent-refresh.html", "sw.js"})
-OWN_STYLE, OWN_SCRIPTS = "viewer.css", ("watermark.js", "viewer.js", "viewer-panels.js")
+OWN_STYLE, OWN_SCRIPTS = "viewer.css", ("watermark.js", "viewer.js", "viewer-panels.js", "viewer-case.js")
 WINDOWS = ("launch", "launches", "share", "smart", "IHEInvokeImageDisplay")
-OURS = (*WINDOWS, "portal", "auth", "dicomweb", "health", "metrics", "ehr", "fhir")
+OURS = (*WINDOWS, "portal", "auth", "dicomweb", "health", "metrics", "ehr", "fhir", "verify")
 
 STORAGE_SCRIPT = "storage.js"
 """Runs before OHIF does: in a frame without storage OHIF would not start."""

@@ -8,9 +8,13 @@ from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 from gateway.fhir.names import BASE, VERSION
 from gateway.fhir.reports import REPORT_PARAMETERS
 from gateway.fhir.studies import INCLUDE_ENDPOINT, STUDY_PARAMETERS
+from gateway.fhir.tasks import INCLUDE_FOCUS, REQUEST_PARAMETERS, TASK_PARAMETERS
 
-_TYPES = {"_id": "token", "patient": "reference", "identifier": "token", "modality": "token", "bodysite": "token",
-          "started": "date", "study": "token", "status": "token", "connection-type": "token"}  # fmt: skip
+_TYPES = {
+    **dict.fromkeys(("patient", "focus", "owner", "requester", "performer"), "reference"),
+    **dict.fromkeys(("started", "_lastUpdated", "authored", "authored-on", "modified"), "date"),
+}
+"""Of search parameters; every other is a token."""
 ENDPOINT_PARAMETERS = ("_id", "connection-type", "status")
 PATIENT_PARAMETERS = ("identifier",)
 STARTED = datetime.now(UTC)
@@ -23,6 +27,8 @@ def capability(root: str) -> CapabilityStatement:
     studies["operation"] = [
         {"name": "recent-examinations", "definition": f"{root}{BASE}/OperationDefinition/recent-examinations"}
     ]
+    tasks = _resource("Task", TASK_PARAMETERS)
+    tasks["searchInclude"] = [INCLUDE_FOCUS]
     body = {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -42,6 +48,8 @@ def capability(root: str) -> CapabilityStatement:
                 "resource": [
                     studies,
                     _resource("DiagnosticReport", REPORT_PARAMETERS),
+                    tasks,
+                    _resource("ServiceRequest", REQUEST_PARAMETERS),
                     _resource("Endpoint", ENDPOINT_PARAMETERS),
                     _resource("Patient", PATIENT_PARAMETERS),
                     {"type": "Binary", "interaction": [{"code": "read"}]},
@@ -56,5 +64,5 @@ def _resource(kind: str, parameters: tuple[str, ...]) -> dict[str, Any]:
     return {
         "type": kind,
         "interaction": [{"code": "read"}, {"code": "search-type"}],
-        "searchParam": [{"name": name, "type": _TYPES[name]} for name in parameters],
+        "searchParam": [{"name": name, "type": _TYPES.get(name, "token")} for name in parameters],
     }

@@ -134,9 +134,9 @@ class Desk:
             source=claims.user if self.is_ehr(request) else "", **more,
         )  # fmt: skip
 
-    async def writer(self, documents: Sequence[StudyDocument]) -> Writer:
-        """What turns these documents into resources."""
-        residents = {document.resident_id for document in documents if document.resident_id}
+    async def writer(self, documents: Sequence[StudyDocument], residents_named: Sequence[str] = ()) -> Writer:
+        """What turns these documents, and what names these residents, into resources."""
+        residents = {document.resident_id for document in documents if document.resident_id} | {*residents_named}
         sealed = {resident: self.ids.seal(resident) for resident in residents}
         hospitals = {entry.hospital: entry for entry in await self.portal.registry.all()}
         settings = self.portal.settings

@@ -20,6 +20,7 @@ from imaging_common.index.reports import ReportDocument
 
 REPORT_PARAMETERS = ("_id", "patient", "study", "identifier", "status")
 REPORT_SORTS = ("issued", "-issued")
+MAX_PDF = 20 << 20
 _CONSULT = re.compile(r"[0-9a-f]{32}")
 
 
@@ -61,15 +62,33 @@ class ReportShelf:
         return (await self._desk.writer(documents)).hospital_report(report, study)
 
     async def document(self, request: Request, binary_id: str) -> bytes:
-        """A PDF of a hospital's report: `<DiagnosticReport.id>.<number>`."""
+        """A PDF: `<DiagnosticReport.id>.<number>`; of a consult's report the number is its version."""
         resource_id, _, number = binary_id.rpartition(".")
-        if not number.isdecimal() or len(number) > 2:
+        if not number.isascii() or not number.isdecimal() or len(number) > 2:
             raise HTTPException(404, NOT_FOUND)
+        if _CONSULT.fullmatch(resource_id):
+            return await self._consult_document(request, resource_id, int(number))
         report, _ = await self._opened(request, resource_id)
         data = await self._reports.document(report, int(number))
         if data is None:
             raise HTTPException(404, NOT_FOUND)
         return data
+
+    async def _consult_document(self, request: Request, consult_id: str, version: int) -> bytes:
+        """A version's PDF as the consult service made it: to the case's parties, and the EHR of its resident."""
+        token = token_of(request, identity_of(request))
+        if self._desk.is_ehr(request):
+            await self._consult(request, consult_id)
+        if not token:
+            raise HTTPException(404, NOT_FOUND)
+        file = await self._desk.portal.consults.file(token, f"{consult_id}/reports/{version}/pdf")
+        parts, size = [], 0
+        async for chunk in file.chunks:
+            size += len(chunk)
+            if size > MAX_PDF:
+                raise FhirError(500, "too-long", "the document is larger than a report can be")
+            parts.append(chunk)
+        return b"".join(parts)
 
     async def _opened(self, request: Request, resource_id: str) -> tuple[ReportDocument, list[StudyDocument]]:
         named = report_of(resource_id)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from html import escape
 from typing import Any
 
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
@@ -12,6 +11,7 @@ from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.resources.R4B.patient import Patient
 
 from gateway.fhir import names
+from gateway.fhir.values import date_time, filled, narrative
 from gateway.model import HospitalEntry
 from imaging_common.index.model import SeriesDocument, StudyDocument
 from imaging_common.index.reports import ReportDocument
@@ -67,7 +67,7 @@ class Writer:
             "location": {"display": "、".join(self.hospital(d.holder)["display"] for d in documents)},
             "series": [self._series(one) for one in shown],
         }
-        return ImagingStudy.model_validate(_filled(resource))
+        return ImagingStudy.model_validate(filled(resource))
 
     def _series(self, series: SeriesDocument) -> dict[str, Any]:
         return {
@@ -114,7 +114,7 @@ class Writer:
 
     def started(self, document: StudyDocument) -> str | None:
         """Study Date and Time as dateTime in the region's zone; the date alone where there is no time."""
-        return _date_time(document.study_date, document.study_time, self.zone)
+        return date_time(document.study_date, document.study_time, self.zone)
 
     @staticmethod
     def _modality(modality: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Writer:
             for hospital, number in patients
         ]
         resource = {"resourceType": "Patient", "id": self.patient_ids.get(resident), "identifier": identifiers}
-        return Patient.model_validate(_filled(resource))
+        return Patient.model_validate(filled(resource))
 
     def hospital_report(self, report: ReportDocument, study: StudyDocument) -> DiagnosticReport:
         """A hospital's own report on a study, as its newest version says it."""
@@ -177,7 +177,7 @@ class Writer:
             {"contentType": "application/pdf", "url": f"{self.base}/Binary/{resource_id}.{n}", "title": titles[n]}
             for n in range(count)
         ]
-        return DiagnosticReport.model_validate(_filled(resource))
+        return DiagnosticReport.model_validate(filled(resource))
 
     def consult_report(self, consult: Mapping[str, Any], study: StudyDocument) -> DiagnosticReport:
         """The issued report of a consult on a study."""
@@ -194,7 +194,18 @@ class Writer:
             impression=report["impression"],
             study=study,
         )
-        return DiagnosticReport.model_validate(_filled(resource))
+        resource["meta"] = {"versionId": str(report["version"]), "lastUpdated": report["issued_at"]}
+        resource["basedOn"] = [{"reference": f"ServiceRequest/{consult['id']}", "type": "ServiceRequest"}]
+        if (report.get("outputs") or {}).get("pdf_sha256"):
+            resource["presentedForm"] = [
+                {
+                    "contentType": "application/pdf",
+                    "url": f"{self.base}/Binary/{consult['id']}.{report['version']}",
+                    "title": f"{consult['number']} v{report['version']}",
+                    "creation": report["issued_at"],
+                }
+            ]
+        return DiagnosticReport.model_validate(filled(resource))
 
     def _report(
         self,
@@ -216,7 +227,7 @@ class Writer:
         return {
             "resourceType": "DiagnosticReport",
             "id": resource_id,
-            "text": _narrative(findings, impression),
+            "text": narrative(findings, impression),
             "identifier": [identifier],
             "status": status,
             "category": [{"coding": [category]}],
@@ -231,32 +242,3 @@ class Writer:
             ],
             "conclusion": impression,
         }
-
-
-def _narrative(findings: str, impression: str) -> dict[str, str] | None:
-    """Findings and impression as XHTML: R4B has no other place for findings."""
-    parts = (("所见 Findings", findings), ("意见 Impression", impression))
-    shown = [f"<p><b>{label}</b><br/>{_lines(text)}</p>" for label, text in parts if text]
-    if not shown:
-        return None
-    return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{"".join(shown)}</div>'}
-
-
-def _lines(text: str) -> str:
-    return "<br/>".join(escape(line) for line in text.splitlines())
-
-
-def _date_time(day: str, time: str, zone: tzinfo) -> str | None:
-    try:
-        moment = datetime.strptime(f"{day}{time[:6].ljust(6, '0')}", "%Y%m%d%H%M%S").replace(tzinfo=zone)
-    except ValueError:
-        return f"{day[:4]}-{day[4:6]}-{day[6:]}" if len(day) == 8 and day.isdigit() else None
-    return moment.isoformat() if time else f"{moment:%Y-%m-%d}"
-
-
-def _filled(value: Any) -> Any:
-    """Without what is empty: FHIR knows no empty values."""
-    if isinstance(value, dict):
-        kept = {name: _filled(inner) for name, inner in value.items()}
-        return {name: inner for name, inner in kept.items() if inner not in (None, "", [], {})}
-    return [_filled(inner) for inner in value] if isinstance(value, list) else value

@@ -19,11 +19,20 @@ from gateway.fhir.reports import REPORT_PARAMETERS, REPORT_SORTS, ReportShelf
 from gateway.fhir.resources import ENDPOINTS
 from gateway.fhir.seal import PatientIds
 from gateway.fhir.studies import RECENT_PARAMETERS, STUDY_PARAMETERS, STUDY_SORTS, StudyShelf
+from gateway.fhir.tasks import (
+    REQUEST_PARAMETERS,
+    REQUEST_SORTS,
+    TASK_PARAMETERS,
+    TASK_SORTS,
+    CaseShelf,
+    known,
+)
 from imaging_common.http import Access, access
 
 MAX_BODY = 100_000
 RULE = access(Access.EHR_OR_STUDY)
 ADDRESSES = access(Access.AUTHENTICATED)
+CASES = access(Access.CASE)
 Answer = Callable[[Request, Search], Awaitable[Any]]
 
 
@@ -31,7 +40,7 @@ def build_fhir(portal: Portal) -> APIRouter:
     """Every route answers `application/fhir+json`, errors too."""
     router = APIRouter(prefix=BASE, route_class=FhirRoute)
     desk = Desk(portal, PatientIds(portal.settings.session_secret.get_secret_value()))
-    studies, reports = StudyShelf(desk), ReportShelf(desk)
+    studies, reports, cases = StudyShelf(desk), ReportShelf(desk), CaseShelf(desk)
 
     @router.get("/metadata", openapi_extra=access(Access.PUBLIC))
     async def metadata(_: Request) -> Response:
@@ -50,11 +59,11 @@ def build_fhir(portal: Portal) -> APIRouter:
         return searchset(writer.base, "Endpoint", search, found, total=len(found))
 
     def searchable(
-        path: str, posted: str, answer: Answer, known: Sequence[str], sorts: Sequence[str] = (), rule: Any = RULE
+        path: str, posted: str, answer: Answer, names: Sequence[str], sorts: Sequence[str] = (), rule: Any = RULE
     ) -> None:
         async def search(request: Request) -> Response:
             strict = "handling=strict" in request.headers.get("prefer", "")
-            asked = read_search(await _pairs(request), known, sorts=sorts, strict=strict)
+            asked = read_search(await _pairs(request), names, sorts=sorts, strict=strict)
             return fhir(await answer(request, asked))
 
         router.add_api_route(path, search, methods=["GET"], openapi_extra=rule)
@@ -64,6 +73,10 @@ def build_fhir(portal: Portal) -> APIRouter:
     searchable(recent, recent, studies.recent, RECENT_PARAMETERS)
     searchable("/ImagingStudy", "/ImagingStudy/_search", studies.search, STUDY_PARAMETERS, STUDY_SORTS)
     searchable("/DiagnosticReport", "/DiagnosticReport/_search", reports.search, REPORT_PARAMETERS, REPORT_SORTS)
+    searchable("/Task", "/Task/_search", cases.tasks, known(TASK_PARAMETERS), TASK_SORTS, CASES)
+    searchable(
+        *("/ServiceRequest", "/ServiceRequest/_search"), cases.requests, known(REQUEST_PARAMETERS), REQUEST_SORTS, CASES
+    )
     searchable("/Endpoint", "/Endpoint/_search", endpoints, ENDPOINT_PARAMETERS, rule=ADDRESSES)
 
     async def patients(request: Request, search: Search) -> Any:
@@ -82,6 +95,16 @@ def build_fhir(portal: Portal) -> APIRouter:
     async def diagnostic_report(request: Request, report: str) -> Response:
         """One report."""
         return fhir(await reports.read(request, report))
+
+    @router.get("/Task/{consult_id}", openapi_extra=CASES)
+    async def task(request: Request, consult_id: str) -> Response:
+        """The work on one case, for its parties."""
+        return fhir(await cases.task(request, consult_id))
+
+    @router.get("/ServiceRequest/{consult_id}", openapi_extra=CASES)
+    async def service_request(request: Request, consult_id: str) -> Response:
+        """What one case asks for, for its parties."""
+        return fhir(await cases.request(request, consult_id))
 
     @router.get("/Binary/{binary}", openapi_extra=RULE)
     async def binary(request: Request, binary: str) -> Response:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+from gateway.cases import grants_from
 from gateway.grants.ports import AccessGrants
-from gateway.model import Identity, Session, grants_from
+from gateway.model import Identity, Session
 from gateway.ports import GrantStore, IdentityProvider, SessionStore
 from imaging_common.access import Grant, Subject
 from imaging_common.auth import Claims, InvalidToken, TokenVerifier, session_name

@@ -8,7 +8,7 @@ from imaging_common.ids import is_uid
 from imaging_common.index.model import StudyDocument
 from imaging_common.index.read import StudyIndex
 
-MAX_STUDIES = 20
+MAX_STUDIES = 50
 MAX_PRIORS = 10
 
 

@@ -12,9 +12,12 @@ from imaging_common.index.read import Page, StudyIndex
 SHOWN = 8
 """Rows of a list on the start page; behind them is the whole list."""
 COUNTED = 500
+PAUSED = frozenset({"draft", "returned"})
 URGENCIES = ("emergency", "urgent", "routine")
 ENDED = frozenset({"acknowledged", "rejected", "withdrawn"})
 ANSWERED = ENDED | {"issued"}
+NOT_NOW = ANSWERED | {"draft", "returned", "in-review"}
+"""States in which an expert has nothing to do."""
 Case = Mapping[str, Any]
 
 
@@ -43,15 +46,37 @@ def part_of(rows: Sequence[Any], *, more: bool = False) -> Part:
 def to_answer(cases: Iterable[Case], user: str) -> list[Case]:
     """Cases an expert has to answer: nobody's yet, or their own; by deadline where it has passed, then by urgency,
     then the one that waits longest."""
-    mine = [c for c in cases if c["state"] not in ANSWERED and c.get("expert") in (None, "", user)]
+    mine = [c for c in cases if c["state"] not in NOT_NOW and c.get("expert") in (None, "", user)]
     return sorted(mine, key=lambda case: (not overdue(case), _urgency(case), deadline(case) or "9", begun(case)))
 
 
 def sent_by(cases: Iterable[Case], user: str) -> list[Case]:
     """A doctor's own applications that go on; those with a report to be read first, then the last changed."""
-    mine = [c for c in cases if c["state"] not in ENDED and c["applicant"] == user]
+    mine = [c for c in cases if c["state"] not in ENDED | {"draft", "returned"} and c["applicant"] == user]
     newest = sorted(mine, key=changed, reverse=True)
     return sorted(newest, key=lambda case: case["state"] != "issued")
+
+
+def to_claim(cases: Iterable[Case]) -> int:
+    """How many cases nobody has taken."""
+    return sum(case["state"] in ("submitted", "accepted") and not case.get("expert") for case in cases)
+
+
+def returned_to(cases: Iterable[Case], user: str) -> list[Case]:
+    """A doctor's applications that need more data, the one that waits longest first."""
+    return sorted((c for c in cases if c["state"] == "returned" and c["applicant"] == user), key=changed)
+
+
+def critical_ones(cases: Iterable[Case]) -> list[Case]:
+    """Cases whose critical value nobody of the applicant's hospital has confirmed; every doctor there may."""
+    told = [c for c in cases if c.get("critical") and not c["critical"].get("acknowledged_at")]
+    return sorted(told, key=lambda case: str(case["critical"].get("raised_at", "")))
+
+
+def reviewable(cases: Iterable[Case], user: str) -> list[Case]:
+    """Reports that wait for a second reader; an author never reviews their own."""
+    waiting = [c for c in cases if c["state"] == "in-review" and c.get("expert") != user]
+    return sorted(waiting, key=lambda case: (_urgency(case), changed(case)))
 
 
 def drafts_of(cases: Iterable[Case], user: str) -> list[Case]:
@@ -67,23 +92,25 @@ def going_on(cases: Iterable[Case]) -> list[Case]:
 
 def begun(case: Case) -> str:
     """When it was submitted (RFC 3339)."""
-    return str(case["timeline"][0]["at"])
+    return str(case.get("submitted_at") or changed(case, first=True))
 
 
-def changed(case: Case) -> str:
-    """When it last changed (RFC 3339)."""
-    return str(case["timeline"][-1]["at"])
+def changed(case: Case, *, first: bool = False) -> str:
+    """When it last changed, or began (RFC 3339)."""
+    steps = case.get("timeline") or [{"at": case.get("created_at", "")}]
+    return str(steps[0 if first else -1]["at"])
 
 
 def deadline(case: Case) -> str:
     """When it should be answered (RFC 3339); empty: nothing says so."""
-    return str(case.get("due_at") or "")
+    running = [limit["due_at"] for limit in case.get("limits") or () if not limit.get("met_at")]
+    return str(min(running, default=""))
 
 
 def overdue(case: Case, now: datetime | None = None) -> bool:
     """Whether its deadline has passed."""
     due = deadline(case)
-    return bool(due) and datetime.fromisoformat(due) < (now or datetime.now(UTC))
+    return bool(due) and case["state"] not in PAUSED and datetime.fromisoformat(due) < (now or datetime.now(UTC))
 
 
 def _urgency(case: Case) -> int:

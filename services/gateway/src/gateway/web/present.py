@@ -1,8 +1,7 @@
-"""Index documents and consults as the pages show them."""
+"""Index documents as the pages show them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gateway.usecases.review_patients import Match
 from gateway.web.places import PlaceView
@@ -164,58 +163,3 @@ def patient_view(patient: KnownPatient | Match) -> PatientView:
         reasons=match.likeness.reasons if match else (),
         score=min(match.likeness.score, 100) if match else 0,
     )
-
-
-EDITABLE = frozenset({"accepted", "assigned", "reading", "drafted"})
-
-
-@dataclass(frozen=True, slots=True)
-class CaseView:
-    """A consult, and what this person may do with it now."""
-
-    consult: Mapping[str, Any]
-    is_applicant: bool
-    is_consultant: bool
-    """An expert of the hospital that was asked."""
-    is_reader: bool
-    """The expert who took the case."""
-
-    @classmethod
-    def of(cls, consult: Mapping[str, Any], user: str, hospital: str, roles: frozenset[str]) -> "CaseView":
-        """As `user` sees it."""
-        return cls(
-            consult,
-            is_applicant=consult["applicant"] == user,
-            is_consultant=consult["consultant_hospital"] == hospital and "expert" in roles,
-            is_reader=consult.get("expert") == user,
-        )
-
-    @property
-    def state(self) -> str:
-        """The consult's state."""
-        return str(self.consult["state"])
-
-    @property
-    def ended(self) -> bool:
-        """Whether the access the case gave has ended."""
-        return self.state in ("acknowledged", "rejected", "withdrawn")
-
-    @property
-    def may_decide(self) -> bool:
-        """Accept or reject."""
-        return self.is_consultant and self.state == "submitted"
-
-    @property
-    def may_report(self) -> bool:
-        """Write and issue the report."""
-        return self.is_consultant and self.is_reader and self.state in EDITABLE
-
-    @property
-    def may_withdraw(self) -> bool:
-        """Take the application back."""
-        return self.is_applicant and (self.state == "submitted" or self.state in EDITABLE)
-
-    @property
-    def may_acknowledge(self) -> bool:
-        """End the case."""
-        return self.is_applicant and self.state == "issued"

@@ -14,13 +14,26 @@
     document.getElementById("offline").hidden = !is;
   }
 
+  // An emergency stands on the page until somebody goes there: a number at the bell is too little for it.
+  function press(notice) {
+    const place = document.getElementById("pressing");
+    const known = [...place.querySelectorAll("a")].some((link) => link.getAttribute("href") === notice.link);
+    if (!notice.link.startsWith("/portal/") || notice.link === location.pathname || known) return;
+    const text = document.getElementById("text-pressing").content.cloneNode(true);
+    text.querySelector("a").href = notice.link;
+    text.querySelector("b").textContent = notice.number;
+    place.append(text);
+  }
+
   function relay(message) {
     receive(message);
     if (channel) channel.postMessage(message);
   }
 
   function receive(message) {
+    if (message.ended) { location.assign("/portal/welcome"); return; } // not a reload: that might sign in again unasked
     if (message.lost !== undefined) lost(message.lost);
+    if (message.pressing) press(message.pressing);
     if (message.name) tell(message.name);
   }
 
@@ -30,6 +43,12 @@
       failures = 0;
       relay({ name: event.data, lost: false });
     });
+    source.addEventListener("notice", (event) => {
+      failures = 0;
+      const notice = JSON.parse(event.data);
+      relay({ name: "notices", lost: false, pressing: notice.urgency === "emergency" ? notice : undefined });
+    });
+    source.addEventListener("ended", () => { source.close(); relay({ ended: true }); });
     source.onopen = () => { failures = 0; relay({ lost: false }); };
     source.onerror = () => {
       failures += 1;
@@ -89,7 +108,9 @@
     typed.delete(event.detail.target);
     const head = document.querySelector("#case [data-images]");
     const shown = document.querySelector(".stage iframe") ? "yes" : "no";
-    if (head && head.dataset.images !== shown) location.reload();
+    if (!head || head.dataset.images === shown) return;
+    document.getElementById("case").inert = true; // A click while the page is on its way out would be lost.
+    location.reload();
   });
 })();
 
