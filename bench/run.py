@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import consults
 import httpx
 import qido
 import retrieval
@@ -183,6 +184,7 @@ async def main() -> None:
                 rows.append(row(figure, *rates))
             await client.aclose()
             rows += await retrieval.measure(region, work)
+            rows += await consults.measure(region, work)
         async with Region(services=["gateway"]) as region:
             rows += await qido.measure_growth(region)
     Path(__file__).with_name("results.json").write_text(json.dumps(rows, indent=2) + "\n")

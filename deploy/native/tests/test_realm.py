@@ -17,7 +17,7 @@ def mappers(client: str) -> dict[str, dict[str, str]]:
     return {mapper["name"]: mapper["config"] for mapper in CLIENTS[client]["protocolMappers"]}
 
 
-@pytest.mark.parametrize("client", sorted(CLIENTS.keys() - {"onboarding"}))
+@pytest.mark.parametrize("client", sorted(CLIENTS.keys() - {"onboarding", "notification-service", "invitations"}))
 def test_every_access_token_is_for_the_imaging_cloud(client: str) -> None:
     audience = mappers(client)["audience"]
     assert (audience["included.custom.audience"], audience["access.token.claim"]) == ("imaging-cloud", "true")
@@ -59,7 +59,7 @@ def test_users_are_those_of_the_region() -> None:
 
 
 def test_secrets_come_from_variables() -> None:
-    secrets = [client["secret"] for client in REALM["clients"]]
+    secrets = [client["secret"] for client in REALM["clients"] if not client["publicClient"]]
     secrets += [credential["value"] for user in REALM["users"] for credential in user.get("credentials", [])]
     assert all(re.fullmatch(r"\$\{[A-Z_]+\}", secret) for secret in secrets)
 
@@ -72,6 +72,8 @@ def test_every_role_of_people_has_somebody_and_only_the_portal_itself_is_the_gat
     assert {name: account.get("realmRoles", []) for name, account in accounts.items()} == {
         "portal": ["gateway"],
         "onboarding": [],
+        "consult-service": [],
+        "notification-service": [],
     }
 
 
@@ -97,3 +99,17 @@ def test_provider_ends_the_portals_sessions() -> None:
     attributes = CLIENTS["portal"]["attributes"]
     assert attributes["backchannel.logout.url"] == "${PORTAL_URL}/auth/backchannel-logout"
     assert attributes["backchannel.logout.session.required"] == "true"
+
+
+def test_services_look_people_up_and_only_consult_makes_accounts() -> None:
+    rights = {user["serviceAccountClientId"]: user["clientRoles"] for user in REALM["users"] if "clientRoles" in user}
+    assert rights["notification-service"] == {"realm-management": ["view-users"]}
+    assert rights["consult-service"] == {"realm-management": ["view-users", "manage-users"]}
+    assert "protocolMappers" not in CLIENTS["notification-service"]
+
+
+def test_nobody_signs_in_by_the_client_of_the_invitations() -> None:
+    client = CLIENTS["invitations"]
+    flows = ("standardFlowEnabled", "implicitFlowEnabled", "directAccessGrantsEnabled", "serviceAccountsEnabled")
+    assert not any(client[flow] for flow in flows)
+    assert client["redirectUris"] == ["${PORTAL_URL}/portal/consults/*"]

@@ -70,6 +70,8 @@ def _print_sign_ins(region: Region) -> None:
         print(f"  {user:18} {region.state['users'][user]['password']}")
     if ehr := region.state.get("ehr", {}).get("url"):
         print(f"EHR       {ehr}")
+    if mail := region.state.get("mail", {}).get("http"):
+        print(f"mail      {mail}/messages")
     print(f"processes and logs in {region.folder}; Ctrl-C ends the region", flush=True)
 
 

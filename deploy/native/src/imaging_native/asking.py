@@ -10,16 +10,16 @@ import httpx
 DEADLINE_SECONDS = 120
 
 
-async def until(condition: Callable[[], Any], what: str) -> Any:
+async def until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
     """Ask `condition` (async) until it gives something true; the deadline names what was waited for."""
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(seconds):
             while True:
                 if found := await condition():
                     return found
                 await asyncio.sleep(0.2)
     except TimeoutError as error:
-        raise AssertionError(f"waited {DEADLINE_SECONDS} s for {what}") from error
+        raise AssertionError(f"waited {seconds} s for {what}") from error
 
 
 async def parts(answer: httpx.Response) -> AsyncIterator[bytes]:

@@ -1,5 +1,6 @@
 """The Debian packages that a region on one machine needs."""
 
+import glob
 import os
 import shutil
 import subprocess
@@ -13,14 +14,17 @@ PROGRAMS = {
 FILES = {
     "orthanc-dicomweb": "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
     "fonts-noto-cjk": "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
+    "libpango-1.0-0": "/usr/lib/*/libpango-1.0.so.0",
+    "libpangoft2-1.0-0": "/usr/lib/*/libpangoft2-1.0.so.0",
+    "libharfbuzz-subset0": "/usr/lib/*/libharfbuzz-subset.so.0",
 }
-"""Package → a file it brings."""
+"""Package → a file it brings; `*`: any folder."""
 
 
 def missing() -> list[str]:
     """The packages that are not installed."""
     programs = [package for package, program in PROGRAMS.items() if not shutil.which(program, path=_path())]
-    return programs + [package for package, file in FILES.items() if not os.path.exists(file)]
+    return programs + [package for package, file in FILES.items() if not glob.glob(file)]
 
 
 def _path() -> str:

@@ -21,7 +21,7 @@ import httpx
 import pydicom
 
 from imaging_common.events import PatientLinked
-from imaging_native import ct
+from imaging_native import applications, ct
 from imaging_native.asking import until
 from imaging_native.distributed import until_listed
 from imaging_native.edges import edge_client
@@ -93,7 +93,7 @@ class Everybody:
         for kind, hospital in (("edge", "community"), ("foreign-edge", "tcm")):
             edge = state["edges"][hospital]
             tokens[kind] = await program_token(state["issuer"], edge["client_id"], edge["client_secret"])
-        consult = await self._apply(tokens["own-doctor"])
+        consult, file = await self._apply(tokens["own-doctor"])
         sessions["launch"] = await self._launch(tokens["ehr"], resident)
         sessions["share"] = await self._share(sessions["own-doctor"])
         await self._break_glass(sessions["broken-glass"], resident)
@@ -103,7 +103,14 @@ class Everybody:
             "holder": "community",
             "hospital": "community",
             "consult_id": consult,
+            "workitem_uid": f"2.25.{int(consult, 16)}",
+            "file_id": file,
+            "file": file,
+            "version": "1",
+            "a": "1",
+            "b": "2",
             "resident": resident,
+            "organisation": "residents",
             "frames": "1",
             "key": "0" * 32,
             "sha256": "0" * 64,
@@ -116,7 +123,12 @@ class Everybody:
             self.asks["gateway", kind] = self._by_session(session, await _csrf(session))
         anonymous = await self._keep(httpx.AsyncClient(base_url=state["portal"], timeout=30))
         self.asks["gateway", "nobody"] = self._by_session(anonymous, "")
-        bases = {"consult": state["consult"], "audit": state["audit"], "dicom-ingest": state["ingest"]}
+        bases = {
+            "consult": state["consult"],
+            "audit": state["audit"],
+            "dicom-ingest": state["ingest"],
+            "notification": state["notification"],
+        }
         for kind, token in tokens.items():
             if kind not in sessions:
                 self.asks["gateway", kind] = await self._by_token(state["portal"], token)
@@ -156,18 +168,15 @@ class Everybody:
         await until(listed, "the study under its resident")
         return resident
 
-    async def _apply(self, token: str) -> str:
-        """The case that opens the study to the secondary hospital's experts; its id."""
-        body = {
-            "consultant_hospital": "secondary",
-            "studies": [{"study_uid": self._study, "holder": "community"}],
-            "purpose": "请协助诊断",
-        }
-        bearer = {"Authorization": f"Bearer {token}"}
+    async def _apply(self, token: str) -> tuple[str, str]:
+        """The case that opens the study to the secondary hospital's experts, and a file of it; their ids."""
+        body = applications.application(studies=[applications.of_study(self._study, "community")])
         async with httpx.AsyncClient(base_url=self._region.state["consult"], timeout=30) as client:
-            answer = await client.post("/consults", json=body, headers=bearer)
-        answer.raise_for_status()
-        return str(answer.json()["id"])
+            case = await applications.apply(client, token, body)
+            headers = {"Authorization": f"Bearer {token}", "X-File-Name": "matrix.pdf"}
+            kept = await client.post(f"/consults/{case['id']}/attachments", content=b"%PDF-1.7\n", headers=headers)
+            kept.raise_for_status()
+            return str(case["id"]), str(kept.json()["id"])
 
     async def _launch(self, token: str, resident: str) -> httpx.AsyncClient:
         """A window of the EHR, in a browser of its own."""

@@ -2,7 +2,8 @@
 
 The ledger: what a sender got 0x0000 for is in the edge agent's journal, is indexed exactly once and is given back with
 the SHA-256 it came with. `python -m imaging_native.faults [--seed N] [--slices N] [--only NAME …]` prints the seed and
-a line per kill, and exits non-zero on any loss. Then the faults of the distributed tier, `faults_pacs`.
+a line per kill, and exits non-zero on any loss. Then the faults of the distributed tier, `faults_pacs`, and those of
+the consultation, `faults_consults`.
 """
 
 import argparse
@@ -23,11 +24,13 @@ from pydicom.filebase import DicomBytesIO
 
 from imaging_native import ct
 from imaging_native.asking import parts, until
+from imaging_native.faults_consults import play_consult_faults
 from imaging_native.faults_pacs import SCENARIOS, play_pacs_faults
 from imaging_native.region import Region
 from imaging_native.session import portal_client
 
 VICTIMS = ("edge-agent-community", "dicom-ingest", "object-writer", "indexer", "gateway", "kafka", "minio", "mongodb")
+CONSULTS = "consults"
 ASSOCIATIONS = 4
 
 
@@ -135,6 +138,8 @@ async def play(seed: int, slices: int, names: list[str]) -> int:
             lost += await play_kills(victims, chance, seed, slices, Path(work))
         if scenarios := [name for name in names if name in SCENARIOS]:
             lost += await play_pacs_faults(chance, scenarios, Path(work))
+        if CONSULTS in names:
+            lost += await play_consult_faults(chance, Path(work))
     return lost
 
 
@@ -156,7 +161,7 @@ async def play_kills(victims: list[str], chance: random.Random, seed: int, slice
 
 def main() -> int:
     """The command line."""
-    everything = [*VICTIMS, *SCENARIOS]
+    everything = [*VICTIMS, *SCENARIOS, CONSULTS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--slices", type=int, default=600)

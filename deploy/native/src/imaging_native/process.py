@@ -18,7 +18,7 @@ __all__ = ["CENTRE_NICENESS", "LocalProcess", "StartFailed", "free_port", "http_
 
 CENTRE_NICENESS = 10
 """On one machine a hospital's edge agent (0) goes before the centre, as if it had a machine of its own."""
-START_DEADLINE_SECONDS = 180.0
+START_DEADLINE_SECONDS = 300.0
 STOP_DEADLINE_SECONDS = 15.0
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)

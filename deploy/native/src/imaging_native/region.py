@@ -40,6 +40,8 @@ OUTSIDE: dict[str, dict[str, str]] = {
 """Hospitals outside the region: their experts sign in at the portal; they have no edge agent and no images here."""
 PACS_HOSPITALS: dict[str, type[OrthancPacs] | type[DcmqrscpPacs]] = {"tertiary": OrthancPacs, "tcm": DcmqrscpPacs}
 """The hospitals whose images stay in their own PACS (distributed tier): one with DICOMweb, one without."""
+READING_STATIONS = ("community",)
+"""Hospitals without a PACS whose station (Orthanc) takes the reports of consults; nothing in it is watched."""
 ORGANISATION = "residents"
 EHR_CLIENT = "ehr-residents"
 USERS: dict[str, tuple[str, str, list[str]]] = {
@@ -50,15 +52,25 @@ USERS: dict[str, tuple[str, str, list[str]]] = {
     "coordinator.secondary": ("COORDINATOR_PASSWORD", "secondary", ["coordinator"]),
     "operator.community": ("OPERATOR_COMMUNITY_PASSWORD", "community", ["hospital-operator"]),
     "expert.outside": ("EXPERT_OUTSIDE_PASSWORD", "outside", ["expert"]),
+    "chief.secondary": ("CHIEF_SECONDARY_PASSWORD", "secondary", ["doctor", "expert"]),
+    "expert.tertiary": ("EXPERT_TERTIARY_PASSWORD", "tertiary", ["doctor", "expert"]),
+    "coordinator.tertiary": ("COORDINATOR_TERTIARY_PASSWORD", "tertiary", ["coordinator"]),
     "auditor.region": ("AUDITOR_PASSWORD", "", ["auditor"]),
     "operator.region": ("OPERATOR_PASSWORD", "", ["region-operator"]),
 }
 EDGES = [f"edge-agent-{hospital}" for hospital in HOSPITALS]
 ALL_SERVICES = [*topics.SERVICES, *EDGES]
+DIRECTORY_CLIENTS = {"consult": "consult-service", "notification": "notification-service"}
+"""The services that look people up at the identity provider, and as which client."""
 DEMO_QUIET_SECONDS = "2"
 """Short, so that the story does not wait for a study to be called settled."""
 DEMO_SWEEP_SECONDS = "3"
 DEMO_PACS_TIMEOUT_SECONDS = "8"
+DEMO_CHAIN = {
+    "email": {"routine": 4, "urgent": 2, "emergency": 0},
+    "sms": {"routine": None, "urgent": 8, "emergency": 4},
+}
+"""Seconds in which a notice is to be seen in the portal, before e-mail and text messages go out."""
 DOORS = ("dicom-ingest", "gateway")
 """What edge agents come to over HTTPS, with their certificates."""
 SECURE_HOSPITAL, MODALITY_AE_TITLE = "community", "CT1"
@@ -108,10 +120,23 @@ class Region:
             for hospital, make in PACS_HOSPITALS.items()
             if f"edge-agent-{hospital}" in self._service_names
         }
+        self.archives = {
+            hospital: OrthancPacs(hospital, self.folder, {})
+            for hospital in READING_STATIONS
+            if f"edge-agent-{hospital}" in self._service_names
+        }
         self._secrets = {f"edge-{hospital}": secrets.token_urlsafe(24) for hospital in HOSPITALS}
         self._secrets |= {
             name: secrets.token_urlsafe(32)
-            for name in ("portal", "consult-service", "ehr-residents", "onboarding", "session")
+            for name in (
+                "portal",
+                *DIRECTORY_CLIENTS.values(),
+                "ehr-residents",
+                "onboarding",
+                "session",
+                "sms",
+                "webhooks",
+            )
         }
         self._user_passwords = {user: secrets.token_urlsafe(12) for user in USERS}
         self.ca = RegionCa(self.folder / "pki")
@@ -123,6 +148,8 @@ class Region:
         self._tls_ports = {name: free_port() for name in DOORS}
         self._secure_ports = {"dimse_tls_port": free_port(), "services_tls_port": free_port()}
         self._ehr_port = free_port()
+        self._mail_ports = {"smtp": free_port(), "http": free_port()}
+        self.mailbox = self._mail_process()
         self._second_gateways = [free_port() for _ in range(gateways - 1)]
         self.processes: dict[str, LocalProcess] = {}
         self._clients: list[AsyncMongoClient[dict[str, Any]]] = []
@@ -187,6 +214,10 @@ class Region:
                 hospital: {"ae_title": pacs.ae_title, "dimse_port": pacs.port, "dicomweb": pacs.dicomweb_url}
                 for hospital, pacs in self.pacs.items()
             },
+            "archives": {
+                hospital: {"ae_title": one.ae_title, "dimse_port": one.port, "dicomweb": one.dicomweb_url}
+                for hospital, one in self.archives.items()
+            },
             "workstation": {"ae_title": WORKSTATION_AE_TITLE, "port": self._workstation_port},
             "ehr": {"client_id": EHR_CLIENT, "client_secret": self._secrets[EHR_CLIENT], "url": self.ehr},
             "ingest": self.url("dicom-ingest"),
@@ -204,6 +235,8 @@ class Region:
                 },
             },
             "consult": self.url("consult"),
+            "notification": self.url("notification"),
+            "mail": {"smtp_port": self._mail_ports["smtp"], "http": f"http://127.0.0.1:{self._mail_ports['http']}"},
             "audit": self.url("audit"),
             "mongo": {"url": self.mongodb.url("root"), "urls": {name: self.mongodb.url(name) for name in DATABASES}},
             "minio": {"endpoint": self.minio.endpoint, "access_key": access, "secret_key": secret},
@@ -225,8 +258,8 @@ class Region:
         await self._stop()
 
     async def _start(self) -> None:
-        servers = [self.kafka.process, self.mongodb.process, self.minio.process]
-        starts = [self.kafka.start(), self.mongodb.start(), self.minio.start()]
+        servers = [self.kafka.process, self.mongodb.process, self.minio.process, self.mailbox]
+        starts = [self.kafka.start(), self.mongodb.start(), self.minio.start(), self.mailbox.start()]
         if self._with_keycloak:
             servers.append(self.keycloak.process)
             starts.append(self.keycloak.start(self._realm_variables()))
@@ -240,7 +273,7 @@ class Region:
                     }
                 )
             )
-        for pacs in self.pacs.values():
+        for pacs in (*self.pacs.values(), *self.archives.values()):
             pacs.prepare()
             servers.append(pacs.process)
             starts.append(pacs.process.start())
@@ -277,7 +310,8 @@ class Region:
             "minio",
             "keycloak",
             "edge-link",
-            *(pacs.process.name for pacs in self.pacs.values()),
+            "mailbox",
+            *(pacs.process.name for pacs in (*self.pacs.values(), *self.archives.values())),
         }
         services = [process for name, process in self.processes.items() if name not in servers]
         await asyncio.gather(*(process.stop() for process in services), return_exceptions=True)
@@ -299,6 +333,14 @@ class Region:
     async def restart(self, name: str) -> None:
         """Start a process again that was killed, at the same ports and with the same data."""
         await self.processes[name].start()
+
+    async def add_copy(self, service: str, name: str, **settings: str) -> str:
+        """Start a further copy of a service, with these variables over its own settings; its address."""
+        port = free_port()
+        self._add(service, port, name)
+        self.processes[name].extra_env = dict(settings)
+        await self.processes[name].start()
+        return f"http://127.0.0.1:{port}"
 
     def _add(self, service: str, port: int, name: str | None = None) -> None:
         package = "edge_agent" if service.startswith("edge-agent-") else service.replace("-", "_")
@@ -335,6 +377,22 @@ class Region:
             http_ready(f"http://127.0.0.1:{self._ehr_port}/health/ready"),
         )
 
+    def _mail_process(self) -> LocalProcess:
+        """The mail server and SMS gateway of this machine."""
+        settings = {
+            "smtp_port": str(self._mail_ports["smtp"]),
+            "http_port": str(self._mail_ports["http"]),
+            "folder": str(self.folder / "mailbox"),
+            "sms_token": self._secrets["sms"],
+        }
+        return LocalProcess(
+            "mailbox",
+            [sys.executable, "-m", "imaging_native.mailbox"],
+            {f"MAILBOX_{key.upper()}": value for key, value in settings.items()} | _bytecode(),
+            self.folder,
+            http_ready(f"http://127.0.0.1:{self._mail_ports['http']}/health/ready"),
+        )
+
     def _common(self, service: str, port: int) -> dict[str, str]:
         edge = service.startswith("edge-agent-")
         principal = service.replace("edge-agent-", "edge-") if edge else service
@@ -346,6 +404,9 @@ class Region:
             "oidc_issuer": self.keycloak.issuer,
             "otlp_endpoint": self._otlp_endpoint,
         }
+        if service in DIRECTORY_CLIENTS:
+            common["directory_client_id"] = DIRECTORY_CLIENTS[service]
+            common["directory_client_secret"] = self._secrets[DIRECTORY_CLIENTS[service]]
         if service in DATABASES:
             common["mongo_url"] = self.mongodb.url(service)
         if service in self.minio.credentials:
@@ -393,12 +454,18 @@ class Region:
             },
             "indexer": {"quiet_seconds": DEMO_QUIET_SECONDS},
             "dicom-ingest": {"dicomweb_url": f"{self.portal}/dicomweb"},
+            "consult": {
+                "dicomweb_url": f"{self.portal}/dicomweb",
+                "portal_url": self.portal,
+                "ingest_url": self.url("dicom-ingest"),
+            },
             "gateway": {
                 "public_url": self.portal,
                 "oidc_client_id": "portal",
                 "oidc_client_secret": self._secrets["portal"],
                 "session_secret": self._secrets["session"],
                 "consult_url": self.url("consult"),
+                "notification_url": self.url("notification"),
                 "ingest_url": self.url("dicom-ingest"),
                 "audit_url": self.url("audit"),
                 "ohif_dir": str(self._installed.ohif),
@@ -415,8 +482,26 @@ class Region:
                     ]
                 ),
             },
-            "notification": {"organisations": json.dumps([{"id": ORGANISATION, "hospitals": list(HOSPITALS)}])},
+            "notification": {
+                "organisations": json.dumps([{"id": ORGANISATION, "hospitals": list(HOSPITALS)}]),
+                "webhook_seal": self._secrets["webhooks"],
+                "webhook_http": "true",
+                "webhook_networks": json.dumps(["127.0.0.0/8"]),
+                **self._telling(),
+            },
         }.get(service, {})
+
+    def _telling(self) -> dict[str, str]:
+        """How the notification service reaches people."""
+        return {
+            "portal_url": self.portal,
+            "smtp_host": "127.0.0.1",
+            "smtp_port": str(self._mail_ports["smtp"]),
+            "smtp_tls": "none",
+            "sms_url": f"http://127.0.0.1:{self._mail_ports['http']}/sms",
+            "sms_token": self._secrets["sms"],
+            "chain": json.dumps(DEMO_CHAIN),
+        }
 
     def _operating(self) -> dict[str, str]:
         """What the operators' pages of the gateway need: replay, and onboarding of hospitals."""
@@ -447,6 +532,8 @@ class Region:
 
     def _own_pacs(self, hospital: str) -> dict[str, str]:
         """Settings of an edge agent about its hospital's PACS."""
+        if station := self.archives.get(hospital):
+            return {"write_back_ae_title": station.ae_title, "write_back_port": str(station.port)}
         pacs = self.pacs.get(hospital)
         if pacs is None:
             return {}
@@ -476,7 +563,9 @@ class Region:
         variables |= {"PORTAL_URL": self.portal, "PORTAL_CLIENT_SECRET": self._secrets["portal"]}
         variables["EHR_RESIDENTS_CLIENT_SECRET"] = self._secrets["ehr-residents"]
         variables["ONBOARDING_CLIENT_SECRET"] = self._secrets["onboarding"]
-        variables["CONSULT_SERVICE_CLIENT_SECRET"] = self._secrets["consult-service"]
+        for client in DIRECTORY_CLIENTS.values():
+            variables[f"{client.upper().replace('-', '_')}_CLIENT_SECRET"] = self._secrets[client]
+        variables |= {"MAIL_HOST": "127.0.0.1", "MAIL_PORT": str(self._mail_ports["smtp"])}
         for hospital in HOSPITALS:
             variables[f"EDGE_{hospital.upper()}_CLIENT_SECRET"] = self._secrets[f"edge-{hospital}"]
         return variables

@@ -107,6 +107,16 @@ class Person:
         await self.page.wait_for_url(f"{self.portal}/portal**")
         await self.picture(f"home-{self.user}")
 
+    async def prove_again(self, page: Page | None = None) -> None:
+        """Answer Keycloak's form that asks who is about to sign, and come back to the portal."""
+        where = page or self.page
+        await where.wait_for_selector("#password")
+        if await where.locator("#username").is_visible():
+            await where.fill("#username", self.user)
+        await where.fill("#password", self._password)
+        await where.click("#kc-login")
+        await where.wait_for_url(f"{self.portal}/portal/**")
+
     async def cookies(self) -> dict[str, str]:
         """The portal's cookies of this person's session."""
         return {c["name"]: c["value"] for c in await self.context.cookies(self.portal) if "name" in c and "value" in c}

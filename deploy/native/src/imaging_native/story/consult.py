@@ -2,6 +2,7 @@
 
 from playwright.async_api import Frame, expect
 
+from imaging_native.story.application_form import write_application
 from imaging_native.story.browser import DEADLINE_MS, Person
 
 FINDINGS = "右肺上叶见一直径约 12 mm 的结节，边缘光滑，未见胸腔积液。"
@@ -20,9 +21,7 @@ class ConsultScene:
         page = self._doctor.page
         await page.goto(f"{self._doctor.portal}/portal/studies")
         await page.click(f'[data-testid="apply-consult"][href*="{self._study_uid}"]')
-        await page.select_option('[name="consultant_hospital"]', "secondary")
-        await page.fill('[name="purpose"]', "右肺结节性质待定，请协助诊断。")
-        await page.fill('[name="clinical_info"]', "体检发现右肺结节，无咳嗽，无发热。")
+        await write_application(page, "secondary", "右肺结节性质待定，请协助诊断。")
         await self._doctor.picture("consult-application")
         await page.click('[data-testid="submit-consult"]')
         await page.wait_for_url("**/portal/consults/*")
@@ -41,10 +40,15 @@ class ConsultScene:
         return "state accepted"
 
     async def read(self) -> str:
-        """The images of another hospital, in the same viewer, beside the form."""
+        """The expert takes the case; the images of another hospital are in the same viewer, beside the case."""
+        state = self._expert.page.locator('[data-testid="consult-state"]')
+        await self._expert.page.click('[data-testid="claim-consult"]')
+        await expect(state).to_have_attribute("data-state", "assigned")
+        await self._expert.page.click('[data-testid="read-consult"]')
+        await expect(state).to_have_attribute("data-state", "reading")
         await self._expert.wait_until_drawn(await self._viewer())
         await self._expert.picture("consult-expert-reading")
-        return "first image drawn beside the report form"
+        return "first image drawn beside the case"
 
     async def _viewer(self) -> Frame:
         handle = await self._expert.page.wait_for_selector('iframe[data-testid="viewer"]')
@@ -54,12 +58,18 @@ class ConsultScene:
         return frame
 
     async def issue(self) -> str:
-        """Write the report and issue it."""
+        """Write the report beside the images, sign it as oneself, and see it issued."""
         page = self._expert.page
+        await page.click('[data-testid="open-editor"]')
+        await page.wait_for_url("**/report")
         await page.fill('[name="findings"]', FINDINGS)
         await page.fill('[name="impression"]', IMPRESSION)
         await self._expert.picture("consult-report-form")
         await page.click('[data-testid="issue-report"]')
+        issued = '[data-testid="consult-state"][data-state="issued"]'
+        await page.wait_for_selector(f"#password, {issued}")
+        if await page.locator("#password").is_visible():  # Not when the expert signed in within the last minutes.
+            await self._expert.prove_again()
         await expect(page.locator('[data-testid="consult-state"]')).to_have_attribute("data-state", "issued")
         return "state issued"
 

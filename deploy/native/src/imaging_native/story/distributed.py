@@ -10,6 +10,7 @@ from playwright.async_api import expect
 from imaging_native import ct
 from imaging_native.distributed import compare_frame, fill_pacs, until_listed
 from imaging_native.session import portal_client
+from imaging_native.story.application_form import write_application
 from imaging_native.story.browser import Browser, Person
 
 SLICES = 60
@@ -72,8 +73,7 @@ class SharedCase:
         study_uid = self._applicant.series.study_uid
         await page.goto(f"{portal}/portal/studies")
         await page.click(f'[data-testid="apply-consult"][href*="{study_uid}"]')
-        await page.select_option('[name="consultant_hospital"]', "tertiary")
-        await page.fill('[name="purpose"]', "纵隔占位，请会诊。")
+        await write_application(page, "tertiary", "纵隔占位，请会诊。")
         await page.click('[data-testid="submit-consult"]')
         await page.wait_for_url("**/portal/consults/*")
         path = page.url.removeprefix(portal)
