@@ -6,6 +6,8 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from playwright.async_api import expect
+
 from imaging_native.story.browser import Person
 
 DOCTOR, EXPERT = "doctor.community", "expert.secondary"
@@ -72,6 +74,37 @@ async def case(person: Person, world: World) -> str:
     return world.consult
 
 
+async def versions(person: Person, world: World) -> str:
+    """The versions of the case's report."""
+    return f"{world.consult}/versions"
+
+
+async def editor(person: Person, world: World) -> str:
+    """The report editor, once the expert has taken the case."""
+    page = person.page
+    await page.goto(person.portal + world.consult)
+    state = page.locator('[data-testid="consult-state"]')
+    for action, reached in (("claim", "assigned"), ("read", "reading")):
+        if await page.locator(f'[data-testid="{action}-consult"]').count():
+            await page.click(f'[data-testid="{action}-consult"]')
+            await expect(state).to_have_attribute("data-state", reached)
+    return f"{world.consult}/report"
+
+
+async def subscription(person: Person, world: World) -> str:
+    """A webhook, which is made when there is none."""
+    page = person.page
+    await page.goto(f"{person.portal}/portal/subscriptions")
+    row = page.locator('[data-testid="subscription-row"] a')
+    if not await row.count():
+        await page.click('[data-testid="new-subscription"]')
+        await page.fill('[data-testid="subscription-form"] [name="url"]', "http://127.0.0.1:9/imaging")
+        await page.click('[data-testid="subscribe"]')
+        await expect(page.locator('[data-testid="secret"]')).to_be_visible()
+        await page.goto(f"{person.portal}/portal/subscriptions")
+    return str(await row.first.get_attribute("href"))
+
+
 PAGES = (
     Page("welcome", "/portal/welcome", NOBODY),
     Page("home-doctor", "/portal/home"),
@@ -86,7 +119,17 @@ PAGES = (
     Page("uploads", "/portal/uploads"),
     Page("consults", "/portal/consults"),
     Page("apply", "/portal/apply", address="/portal/apply?ref=community/{study}"),
+    Page("consults-received", "/portal/consults", EXPERT, "/portal/consults?box=received"),
+    Page("verify-unknown", "/verify/{code}", NOBODY, "/verify/ABCDE", status=404, ready='[data-testid="verify"]'),
+    Page("routing", "/portal/routing", OPERATOR),
+    Page("experts", "/portal/experts", OPERATOR),
+    Page("policies", "/portal/policies", OPERATOR),
+    Page("policies-own", "/portal/policies", HOSPITAL_OPERATOR),
+    Page("statistics", "/portal/statistics", OPERATOR),
     Page("case", "/portal/consults/{consult_id}", reach=case, ready="#case"),
+    Page("case-expert", "/portal/consults/{consult_id}", EXPERT, reach=case, ready="#case"),
+    Page("case-report", "/portal/consults/{consult_id}/report", EXPERT, reach=editor, ready='[data-testid="saved"]'),
+    Page("case-versions", "/portal/consults/{consult_id}/versions", reach=versions),
     Page("orders", "/portal/orders"),
     Page("reports", "/portal/reports"),
     Page(
@@ -98,6 +141,8 @@ PAGES = (
     Page("residents", "/portal/residents", OPERATOR),
     Page("removal", "/portal/removal", OPERATOR),
     Page("notices", "/portal/notices"),
+    Page("preferences", "/portal/preferences"),
+    Page("deliveries", "/portal/deliveries", OPERATOR),
     Page("audit", "/portal/audit", AUDITOR),
     Page("break-glass", "/portal/break-glass"),
     Page("shares", "/portal/shares"),
@@ -109,17 +154,25 @@ PAGES = (
     Page("rotate", "/portal/onboarding/{hospital}/rotate", OPERATOR, "/portal/onboarding/community/rotate"),
     Page("dead-letters", "/portal/dead-letters", OPERATOR),
     Page("storage", "/portal/storage", OPERATOR),
+    Page("subscriptions", "/portal/subscriptions", OPERATOR),
+    Page("subscription", "/portal/subscriptions/{subscription}", OPERATOR, reach=subscription),
 )
 NO_PAGES = frozenset(
     {
         "/portal",  # a redirect
         "/portal/language/{language}",
         "/portal/events",
+        "/portal/consults/{consult_id}/attachments/{file}",
+        "/portal/consults/{consult_id}/reports/{version}/pdf",
         "/portal/viewing",
         "/portal/static/{fingerprint}/{name:path}",
         "/portal/reports/{hospital}/{key}/{sha256}/document/{number}",
         "/portal/reports/{hospital}/{key}/{sha256}/original",
         "/portal/reports/review/{hospital}/{key}",  # where a report without a study lies; test_reports.py goes there
+        "/portal/apply/icd10",  # JSON
+        "/portal/apply/experts",
+        "/portal/apply/images",
+        "/portal/apply/{draft}/files",
         "/portal/dead-letters/{topic}",  # there are dead letters only where something went wrong
         "/portal/dead-letters/{topic}/{partition}/{offset}",
     }
@@ -130,9 +183,13 @@ PARTS = (
     "parts",
     "timeline",
     "count",
+    "list",
     "progress",
     "case",
     "banner",
+    "people",
+    "discussion",
+    "draft",
     "facts",
     "priors",
     "export",

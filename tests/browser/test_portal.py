@@ -1,6 +1,7 @@
 """The portal in a real browser, against the whole region with two copies of the gateway."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,14 +16,16 @@ from imaging_native.story.consult import ConsultScene
 from imaging_native.story.images import ImageScene
 
 DOCTOR, EXPERT = "doctor.community", "expert.secondary"
+PICTURES = Path(os.environ["PICTURES"]) if "PICTURES" in os.environ else None
 
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """A Chromium; each person has a context of their own."""
     expect.set_options(timeout=DEADLINE_MS)
-    async with Browser(None) as browser:
+    async with Browser(PICTURES) as browser:
         yield browser
+        await browser.picture_all("last")
 
 
 async def send(region: Region, folder: Path) -> ct.Series:
@@ -101,9 +104,13 @@ async def test_typed_report_survives_when_the_applicant_withdraws(
     scene = ConsultScene(doctor, expert, series.study_uid)
     await scene.apply()
     await scene.accept()
+    await scene.read()
+    await expert.page.click('[data-testid="open-editor"]')
     await expert.page.fill('[name="findings"]', "写到一半的所见")
-    await expect(doctor.page.locator('[data-testid="consult-state"]')).to_have_attribute("data-state", "accepted")
-    await doctor.page.click(".withdraw summary")
+    await expect(expert.page.locator('[data-testid="saved"]')).to_have_attribute("data-level", "good")
+    await expect(doctor.page.locator('[data-testid="consult-state"]')).to_have_attribute("data-state", "drafted")
+    await doctor.page.click('[data-testid="withdraw-details"] summary')
+    await doctor.page.fill('[data-testid="withdraw-details"] [name="reason"]', "患者已转院")
     await doctor.page.click('[data-testid="withdraw-consult"]')
     await expect(doctor.page.locator('[data-testid="consult-state"]')).to_have_attribute("data-state", "withdrawn")
     await expect(expert.page.locator("#stale")).to_be_visible(timeout=DEADLINE_MS)
@@ -113,7 +120,7 @@ async def test_typed_report_survives_when_the_applicant_withdraws(
         await dialog.accept()
 
     expert.page.on("dialog", leave)
-    await expert.page.reload()
+    await expert.page.goto(doctor.page.url)
     await expect(expert.page.locator('[data-testid="no-images"]')).to_be_visible()
 
 

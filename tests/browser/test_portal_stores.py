@@ -3,17 +3,19 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
+from gateway.adapters.notices import MongoNotices
 from gateway.adapters.sessions import MongoSessions
-from gateway.adapters.stores import MongoGrants, MongoHospitals, MongoNotices
+from gateway.adapters.stores import MongoGrants, MongoHospitals
+from gateway.cases import CaseGrant
 from gateway.errors import RegistryConflict
-from gateway.model import CaseGrant, HospitalEntry, Session, Tokens
+from gateway.model import HospitalEntry, Session, Tokens
 from imaging_common.access import StudyRef
 from imaging_common.auth import Claims
 from imaging_common.events import NoticeRaised, Version
@@ -88,7 +90,7 @@ async def test_grant_follows_versions_whatever_the_order(database: AsyncDatabase
     assert not await store.put(case(2))
     assert await store.of_person(EXPERT) == []
     assert await store.put(case(1, epoch=1))
-    assert len(await store.of_applicant(DOCTOR.user, "community")) == 1
+    assert len(await store.of_person(DOCTOR)) == 1
 
 
 async def test_edge_agent_has_the_open_cases_of_its_hospital_that_allow_workstations(
@@ -112,19 +114,26 @@ async def test_same_grant_from_two_copies_has_one_effect(database: AsyncDatabase
 
 
 async def test_notice_is_kept_once_and_seen_per_person(database: AsyncDatabase[dict[str, Any]]) -> None:
-    store = MongoNotices(database)
+    store = MongoNotices(database, Outbox(database))
     await store.prepare()
     notice = NoticeRaised(
         notice_id="n1", recipient="hospital:secondary:expert", kind="consult-submitted", number="C-1",
         link="/portal/consults/c1", raised_at=datetime.now(UTC),
     )  # fmt: skip
-    await asyncio.gather(*(store.add(notice) for _ in range(6)))
+    kept = await asyncio.gather(*(store.add(notice) for _ in range(6)))
+    assert len(set(kept)) == 1
     names = ["user:expert.secondary", "hospital:secondary:expert"]
     assert await store.unseen(names, "expert.secondary") == 1
-    await store.mark_seen(names, "expert.secondary", "/portal/consults/other")
+    assert await store.mark_seen(names, "expert.secondary", link="/portal/consults/other") == 0
     assert await store.unseen(names, "expert.secondary") == 1
-    await store.mark_seen(names, "expert.secondary", "/portal/consults/c1")
-    await store.add(notice)
+    link = "/portal/consults/c1"
+    marked = await asyncio.gather(*(store.mark_seen(names, "expert.secondary", link=link) for _ in range(4)))
+    assert sum(marked) == 1
+    assert await store.add(notice) == kept[0]
+    told = await database["events"].find({"topic": "notice-seen"}).to_list()
+    assert [(event["key"], event["type"]) for event in told] == [("n1", "NoticeSeen")]
+    assert [one.notice.notice_id for one in await store.since(names, kept[0], 10)] == ["n1"]
+    assert await store.since(names, kept[0] + timedelta(minutes=1), 10) == []
     assert await store.unseen(names, "expert.secondary") == 0
     assert await store.unseen(names, "another.expert") == 1
     (shown,) = await store.latest(names, "expert.secondary", 10)

@@ -13,7 +13,7 @@ ROW = re.compile(r"^\| (?P<step>[^|]+) \| `(?P<file>[^`]+)` \| `(?P<function>[^`
 def walk() -> list[tuple[str, str, str]]:
     text = (ROOT / "README.md").read_text()
     tables = [part.split("<!-- walk:end -->")[0] for part in text.split("<!-- walk:begin -->")[1:]]
-    assert len(tables) == 3
+    assert len(tables) == 4
     rows = [ROW.match(line) for table in tables for line in table.strip().splitlines()[2:]]
     assert all(rows), "a row of the walk is not `step | file | function`"
     return [(row["step"], row["file"], row["function"]) for row in rows if row]

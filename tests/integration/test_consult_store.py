@@ -8,19 +8,21 @@ from uuid import uuid4
 
 import pytest
 
-from consult.adapters.fake_consults import FakeConsultStore, FakeHospitalBook
+from consult.adapters.fake_consults import FakeConsultStore, FakeHospitalBook, FakePolicies, FakeStudyAccess
+from consult.adapters.files import GridFiles
 from consult.adapters.mongo_consults import MongoConsultStore
 from consult.adapters.mongo_hospitals import MongoHospitalBook
-from consult.errors import Conflict
-from consult.model import Action, Application, Consult, ReportText, State
-from consult.ports import ConsultStore, HospitalBook
-from consult.usecases import Consults
+from consult.errors import Conflict, InvalidConsult
+from consult.model import Action, Application, Attachment, Box, Consult, Order, ReportText, State, WorkingDraft, in_box
+from consult.ports import BoxQuery, Change, ConsultStore, HospitalBook, Once
+from consult.usecases import Attachments, Consults, Drafts
 from imaging_common import mongo
 from imaging_common.audit import AuditTrail
 from imaging_common.auth import Claims
 from imaging_common.events import NoticeRaised, StudyReleased
 from imaging_common.messaging.outbox import Outbox
 from imaging_common.messaging.outbox_publisher import OutboxPublisher
+from imaging_common.people import FakeDirectory, Person
 from imaging_common.settings import ServiceSettings
 from notification.adapters.fake_notices import FakeNoticeBook
 from notification.adapters.mongo_notices import MongoNoticeBook
@@ -28,7 +30,13 @@ from notification.ports import NoticeBook
 
 DOCTOR = Claims("doctor.community", "community", frozenset({"doctor"}), "陈建国")
 EXPERT = Claims("expert.secondary", "secondary", frozenset({"doctor", "expert"}), "周敏")
+COORDINATOR = Claims("coordinator.secondary", "secondary", frozenset({"coordinator"}), "郑协调")
+PROFESSOR = Claims("expert.tertiary", "tertiary", frozenset({"expert"}), "林教授")
 RIVALS = [Claims(f"rival{n}.secondary", "secondary", frozenset({"expert"}), f"专家{n}") for n in range(8)]
+EVERYBODY = [DOCTOR, EXPERT, COORDINATOR, PROFESSOR, RIVALS[0]]
+PEOPLE = FakeDirectory(*(Person(one.user, one.name, one.hospital, one.roles) for one in (*EVERYBODY, *RIVALS)))
+LEVELS = {"community": "community", "secondary": "secondary", "tertiary": "tertiary"}
+TEXT = ReportText(findings="结节", impression="复查")
 NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
 Sent = Callable[[], Awaitable[list[tuple[str, str, str]]]]
 KINDS = pytest.mark.parametrize("kind", ["fake", "mongo"])
@@ -75,64 +83,87 @@ def sent(store: ConsultStore, database: Any) -> Sent:
 
 @pytest.fixture
 async def consults(store: ConsultStore, kind: str, database: Any) -> Consults:
-    book: HospitalBook = FakeHospitalBook("secondary") if kind == "fake" else MongoHospitalBook(database)
-    await book.keep("secondary", 1)
-    return Consults(store, book, AuditTrail("consult", OutboxPublisher(Outbox(database, "looks"))))
+    book: HospitalBook = FakeHospitalBook() if kind == "fake" else MongoHospitalBook(database)
+    for hospital, level in LEVELS.items():
+        await book.keep(hospital, 1, level)
+    audit = AuditTrail("consult", OutboxPublisher(Outbox(database, "looks")))
+    return Consults(store, book, audit, PEOPLE, FakePolicies(), FakeStudyAccess())
 
 
 def released(consult: Consult) -> list[tuple[str, StudyReleased, str]]:
     return [("study-used", StudyReleased(study_uid="1.2.3", holder="community", case_id=consult.id), "1.2.3")]
 
 
-async def make(store: ConsultStore, number: str = "", **more: Any) -> Consult:
-    fields: dict[str, Any] = {
-        "id": uuid4().hex,
-        "number": number or await store.next_number("20261124"),
-        "version": 1,
-        "state": "submitted",
-        "applicant": "doctor.community",
-        "applicant_name": "陈建国",
-        "applicant_hospital": "community",
+def application(**changes: Any) -> Application:
+    fields = {
         "consultant_hospital": "secondary",
         "studies": [{"study_uid": "1.2.3", "holder": "community"}],
         "purpose": "请会诊",
-        "clinical_info": "",
-        "urgency": "urgent",
-        "timeline": [
-            {"at": NOW, "user": "doctor.community", "name": "陈建国", "action": "submit", "state": "submitted"}
-        ],
+        "chief_complaint": "咳嗽",
+        "history": "两周",
+        "diagnoses": [{"text": "肺结节"}],
+        "consent": "verbal",
+    }
+    return Application.model_validate(fields | changes)
+
+
+async def make(store: ConsultStore, **more: Any) -> Consult:
+    step = {"at": NOW, "user": DOCTOR.user, "name": DOCTOR.name, "action": "submit", "state": "submitted"}
+    fields: dict[str, Any] = {
+        **application().model_dump(),
+        "id": uuid4().hex,
+        "number": await store.next_number("20261124"),
+        "version": 1,
+        "state": "submitted",
+        "applicant": DOCTOR.user,
+        "applicant_name": DOCTOR.name,
+        "applicant_hospital": DOCTOR.hospital,
+        "created_at": NOW,
+        "submitted_at": NOW,
+        "timeline": [step],
     }
     return Consult.model_validate(fields | more)
 
 
-def application() -> Application:
-    study = {"study_uid": "1.2.3", "holder": "community"}
-    return Application.model_validate(
-        {"consultant_hospital": "secondary", "studies": [study], "purpose": "请会诊", "clinical_info": "咳嗽"}
-    )
+async def submit(consults: Consults, key: str | None = None) -> Consult:
+    return await consults.apply(DOCTOR, application(), key, token="-")
+
+
+async def act(consults: Consults, claims: Claims, case: Consult, action: Action, **told: Any) -> Consult:
+    return await consults.act(claims, case.id, action, Order(version=case.version, **told))
+
+
+async def drafted(store: ConsultStore, consults: Consults, case: Consult, expert: Claims = EXPERT) -> Consult:
+    for action in (Action.CLAIM, Action.READ):
+        case = await act(consults, expert, case, action)
+    await Drafts(store, consults).save(expert, case.id, 0, TEXT)
+    return await consults.get(expert, case.id)
 
 
 @KINDS
 async def test_case_is_given_back_as_it_was_kept(store: ConsultStore, sent: Sent) -> None:
     report = {"id": "r1", "author": "expert.secondary", "author_name": "周敏", "impression": "复查", "issued_at": NOW}
     case = await make(store, report=report)
-    assert await store.insert(case, released(case), None) == case
+    assert await store.commit([Change(None, case, released(case))])
     assert await store.get(case.id) == case
     assert await store.get("0" * 32) is None
     assert await sent() == [("study-used", "StudyReleased", "1.2.3")]
 
 
 @KINDS
-async def test_change_needs_the_version_it_was_made_on(store: ConsultStore, sent: Sent) -> None:
-    case = await make(store)
-    await store.insert(case, [], None)
+async def test_change_needs_the_case_it_was_made_on(store: ConsultStore, sent: Sent) -> None:
+    case, other = await make(store), await make(store)
+    assert await store.commit([Change(None, case), Change(None, other)])
     second = case.model_copy(update={"version": 2, "state": State.ACCEPTED})
-    assert await store.replace(second, 1, released(case))
-    assert not await store.replace(case.model_copy(update={"version": 2, "state": State.REJECTED}), 1, released(case))
-    assert await store.get(case.id) == second
+    assert await store.commit([Change(case, second, released(case))])
+    late = case.model_copy(update={"version": 2, "state": State.REJECTED})
+    file = Attachment(id="a", kind="lab", name="a", media_type="image/png", size=1, sha256="0", by="x", at=NOW)
+    with_file = other.model_copy(update={"attachments": [file]})
+    assert not await store.commit([Change(other, with_file), Change(case, late, released(case))])
+    assert (await store.get(case.id), await store.get(other.id)) == (second, other)
     assert len(await sent()) == 1
     absent = await make(store)
-    assert not await store.replace(absent, 1, released(absent))
+    assert not await store.commit([Change(absent, absent, released(absent))])
     assert await store.get(absent.id) is None
 
 
@@ -140,31 +171,52 @@ async def test_change_needs_the_version_it_was_made_on(store: ConsultStore, sent
 async def test_request_makes_one_case_when_it_comes_again(store: ConsultStore, sent: Sent) -> None:
     first, again = await make(store), await make(store)
     assert await store.find_request("doctor/k1") is None
-    assert await store.insert(first, released(first), "doctor/k1") == first
-    assert await store.insert(again, released(again), "doctor/k1") == first
-    assert await store.find_request("doctor/k1") == first
+    once = Once("doctor/k1", "digest")
+    assert await store.commit([Change(None, first, released(first))], once=once)
+    assert not await store.commit([Change(None, again, released(again))], once=once)
+    made = await store.find_request("doctor/k1")
+    assert made is not None
+    assert (made.consult, made.digest) == (first, "digest")
     assert await store.get(again.id) is None
     assert len(await sent()) == 1
 
 
 @KINDS
-async def test_cases_are_found_by_side_and_state_newest_first(store: ConsultStore) -> None:
-    cases = [await make(store) for _ in range(5)]
-    cases.append(await make(store, state="accepted"))
-    cases.append(await make(store, consultant_hospital="tertiary"))
+async def test_boxes_are_what_the_model_says(store: ConsultStore) -> None:
+    """The criteria of MongoDB and the rule of the model, on every kind of case and everybody's boxes."""
+    member = {"user": PROFESSOR.user, "name": "", "hospital": "tertiary", "asked_by": EXPERT.user}
+    has_expert = {"expert": EXPERT.user, "expert_hospital": "secondary"}
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"state": "draft", "submitted_at": None},
+        {"state": "withdrawn", "submitted_at": None},
+        {"state": "in-review", **has_expert},
+        {"state": "in-review", **has_expert, "by_name": True},
+        {"state": "in-review", **has_expert, "by_name": True, "reviewer": RIVALS[0].user},
+        {"state": "reading", **has_expert, "panel": [member]},
+        {"state": "acknowledged", **has_expert, "panel": [member]},
+        {"state": "reading", **has_expert, "panel": [{**member, "excused": True}]},
+        {"by_name": True, "nominee": EXPERT.user, "urgency": "urgent"},
+        {"consultant_hospital": "tertiary", "overdue": True},
+        {
+            "applicant": COORDINATOR.user,
+            "applicant_hospital": "secondary",
+            "consultant_hospital": "tertiary",
+            "parent_id": "1",
+        },
+    ]
+    cases = [await make(store, **kind) for kind in kinds]
     for case in cases:
-        await store.insert(case, [], None)
-
-    async def found(**criteria: Any) -> list[str]:
-        both = {"applicant_hospital": None, "consultant_hospital": None, "state": None, "limit": 10, "offset": 0}
-        return [case.number for case in await store.find(**(both | criteria))]
-
-    numbers = [case.number for case in cases]
-    assert await found(applicant_hospital="community") == numbers[::-1]
-    assert await found(consultant_hospital="tertiary") == [numbers[6]]
-    assert await found(consultant_hospital="secondary", state=State.SUBMITTED) == numbers[4::-1]
-    assert await found(applicant_hospital="community", limit=2, offset=3) == [numbers[3], numbers[2]]
-    assert await found(applicant_hospital="secondary") == []
+        await store.commit([Change(None, case)])
+    for claims in EVERYBODY:
+        for box in Box:
+            found = [case.number for case in await store.find(BoxQuery(claims, box))]
+            assert found == [case.number for case in reversed(cases) if in_box(case, claims, box)], (claims.user, box)
+    assert [case.number for case in await store.find(BoxQuery(COORDINATOR, Box.RECEIVED, overdue=True))] == []
+    found = await store.find(BoxQuery(PROFESSOR, Box.RECEIVED, state=State.SUBMITTED, overdue=True))
+    assert [case.number for case in found] == [cases[10].number]
+    page = await store.find(BoxQuery(DOCTOR, Box.SENT, limit=2, offset=1))
+    assert [case.number for case in page] == [cases[9].number, cases[8].number]
 
 
 @KINDS
@@ -178,26 +230,30 @@ async def test_numbers_count_per_day_and_none_is_given_twice(store: ConsultStore
 async def test_hospital_is_known_once_it_is_registered(kind: str, database: Any) -> None:
     book: HospitalBook = FakeHospitalBook() if kind == "fake" else MongoHospitalBook(database)
     assert not await book.knows("secondary")
-    assert [await book.keep("secondary", revision) for revision in (2, 2, 1, 3)] == [True, False, False, True]
-    assert await book.knows("secondary")
+    kept = [await book.keep("secondary", revision, "secondary") for revision in (2, 2, 1, 3)]
+    assert kept == [True, False, False, True]
+    assert (await book.level("secondary"), await book.level("x")) == ("secondary", None)
+    assert await book.at_level("secondary") == ["secondary"]
 
 
 @KINDS
-async def test_one_expert_wins_and_the_others_are_told_when_all_accept_at_once(
+async def test_one_expert_wins_and_the_others_are_told_when_all_claim_at_once(
     store: ConsultStore, consults: Consults, sent: Sent
 ) -> None:
-    case = await consults.submit(DOCTOR, application(), None)
+    case = await submit(consults)
     outcomes = await asyncio.gather(
-        *(consults.act(rival, case.id, Action.ACCEPT, case.version) for rival in RIVALS), return_exceptions=True
+        *(act(consults, rival, case, Action.CLAIM) for rival in RIVALS), return_exceptions=True
     )
     (won,) = [outcome for outcome in outcomes if isinstance(outcome, Consult)]
     lost = [outcome for outcome in outcomes if isinstance(outcome, Conflict)]
     assert len(lost) == len(RIVALS) - 1
-    assert {(conflict.by, conflict.version, conflict.state) for conflict in lost} == {(won.expert_name, 2, "accepted")}
-    assert await store.get(case.id) == won
+    assert {(conflict.by, conflict.version, conflict.state) for conflict in lost} == {(won.expert_name, 2, "assigned")}
+    kept = await store.get(case.id)
+    assert kept is not None
+    assert (kept.expert, kept.version) == (won.expert, 2)
     assert [kind for topic, kind, _ in await sent() if topic == "consult-changed"] == [
         "ConsultSubmitted",
-        "ConsultAccepted",
+        "ConsultAssigned",
     ]
 
 
@@ -205,47 +261,94 @@ async def test_one_expert_wins_and_the_others_are_told_when_all_accept_at_once(
 async def test_one_case_is_made_when_one_request_comes_many_times_at_once(
     store: ConsultStore, consults: Consults, sent: Sent
 ) -> None:
-    made = await asyncio.gather(*(consults.submit(DOCTOR, application(), "k1") for _ in range(8)))
+    made = await asyncio.gather(*(submit(consults, "k1") for _ in range(8)))
     assert len({case.id for case in made}) == 1
     assert [kind for topic, kind, _ in await sent() if topic == "consult-changed"] == ["ConsultSubmitted"]
-    found = await store.find(
-        applicant_hospital="community", consultant_hospital=None, state=None, limit=10, offset=0
-    )  # fmt: skip
-    assert [case.id for case in found] == [made[0].id]
+    assert [case.id for case in await store.find(BoxQuery(DOCTOR, Box.SENT))] == [made[0].id]
 
 
 @KINDS
-async def test_withdrawal_and_report_cannot_both_happen(consults: Consults, sent: Sent) -> None:
-    case = await consults.submit(DOCTOR, application(), None)
-    case = await consults.act(EXPERT, case.id, Action.ACCEPT, case.version)
-    case = await consults.draft(EXPERT, case.id, case.version, ReportText(findings="结节", impression="复查"))
+async def test_withdrawal_and_report_cannot_both_happen(store: ConsultStore, consults: Consults, sent: Sent) -> None:
+    case = await drafted(store, consults, await submit(consults))
     outcomes = await asyncio.gather(
-        consults.issue(EXPERT, case.id, case.version),
-        consults.act(DOCTOR, case.id, Action.WITHDRAW, case.version),
+        act(consults, EXPERT, case, Action.ISSUE),
+        act(consults, DOCTOR, case, Action.WITHDRAW, reason="已转院"),
         return_exceptions=True,
     )
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "Consult"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["CaseView", "Conflict"]
     kinds = {kind for _, kind, _ in await sent()}
     assert len(kinds & {"ReportIssued", "ConsultWithdrawn"}) == 1
     assert ("StudyReleased" in kinds) is ("ConsultWithdrawn" in kinds)
+
+
+@KINDS
+async def test_draft_is_saved_on_its_revision_and_never_behind_a_transition(
+    store: ConsultStore, consults: Consults
+) -> None:
+    case = await drafted(store, consults, await submit(consults))
+    kept = await store.draft(case.id, EXPERT.user)
+    stored = await store.get(case.id)
+    assert kept is not None
+    assert stored is not None
+
+    def typed(words: str) -> WorkingDraft:
+        text = TEXT.model_copy(update={"impression": words})
+        return kept.model_copy(update={"revision": 2, "text": text, "saved_at": NOW})
+
+    saved = await asyncio.gather(*(store.save_draft(stored, typed(f"{n}"), 1) for n in range(4)))
+    assert sorted(saved) == [False, False, False, True]
+    outcomes = await asyncio.gather(
+        act(consults, EXPERT, case, Action.ISSUE), store.save_draft(stored, typed("晚"), 2), return_exceptions=True
+    )
+    issued, draft = await store.get(case.id), await store.draft(case.id, EXPERT.user)
+    assert issued is not None
+    assert issued.report is not None
+    assert draft is not None
+    assert issued.report.impression == draft.text.impression, outcomes
+
+
+@KINDS
+async def test_report_of_the_case_above_and_the_opinion_below_are_one_change(
+    store: ConsultStore, consults: Consults, sent: Sent
+) -> None:
+    case = await drafted(store, consults, await submit(consults))
+    target = {"target_kind": "hospital", "consultant_hospital": "tertiary"}
+    case = await act(consults, EXPERT, case, Action.ESCALATE, reason="请上级会诊", target=target)
+    child = await store.get(case.children[0])
+    assert child is not None
+    above = await drafted(store, consults, child, PROFESSOR)
+    outcomes = await asyncio.gather(
+        act(consults, PROFESSOR, above, Action.ISSUE),
+        act(consults, EXPERT, case, Action.ASK_PANEL, member=RIVALS[0].user),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[0], Consult)
+    parent = await store.get(case.id)
+    assert parent is not None
+    asked = isinstance(outcomes[1], Consult)
+    assert parent.version == case.version + 1 + asked
+    assert [opinion.from_consult for opinion in parent.opinions] == [child.id]
+    told = [kind for topic, kind, key in await sent() if topic == "consult-changed" and key == case.id]
+    assert told.count("ConsultOpinionGiven") == 1
+    assert len(told) == parent.version
 
 
 @pytest.mark.parametrize("kind", ["mongo"])
 async def test_issued_version_is_kept_and_never_written_again(
     store: ConsultStore, consults: Consults, database: Any
 ) -> None:
-    case = await consults.submit(DOCTOR, application(), None)
-    case = await consults.act(EXPERT, case.id, Action.ACCEPT, case.version)
-    case = await consults.draft(EXPERT, case.id, case.version, ReportText(findings="结节", impression="复查"))
+    case = await drafted(store, consults, await submit(consults))
     assert await database["report_versions"].count_documents({}) == 0
-    case = await consults.issue(EXPERT, case.id, case.version)
-    assert case.report is not None
-    forged = case.model_copy(
-        update={"version": case.version + 1, "report": case.report.model_copy(update={"impression": "改"})}
+    await act(consults, EXPERT, case, Action.ISSUE)
+    issued = await store.get(case.id)
+    assert issued is not None
+    assert issued.report is not None
+    forged = issued.model_copy(
+        update={"version": issued.version + 1, "report": issued.report.model_copy(update={"impression": "改"})}
     )
-    assert await store.replace(forged, case.version, [])
+    assert await store.commit([Change(issued, forged)])
     (kept,) = await database["report_versions"].find().to_list()
-    assert (kept["_id"], kept["impression"]) == (f"{case.report.id}/1", "复查")
+    assert (kept["_id"], kept["impression"]) == (f"{issued.report.id}/1", "复查")
 
 
 @pytest.mark.parametrize("kind", ["mongo"])
@@ -255,8 +358,38 @@ async def test_neither_case_nor_event_is_kept_when_the_event_cannot_be_written(
     case = await make(store)
     unwritable: Any = ("study-used", None, "1.2.3")
     with pytest.raises(AttributeError):
-        await store.insert(case, [*released(case), unwritable], "doctor/k1")
+        await store.commit([Change(None, case, [*released(case), unwritable])], once=Once("doctor/k1", "d"))
     assert (await store.get(case.id), await sent(), await store.find_request("doctor/k1")) == (None, [], None)
+
+
+@pytest.mark.parametrize("kind", ["mongo"])
+async def test_files_lie_in_the_database_whole_or_not_at_all(
+    store: ConsultStore, consults: Consults, database: Any
+) -> None:
+    attachments = Attachments(
+        store, GridFiles(database), consults, AuditTrail("consult", OutboxPublisher(Outbox(database, "looks")))
+    )
+    draft = await consults.apply(DOCTOR, application(), None, token="-", draft=True)
+    big = b"%PDF-1.7" + bytes(600_000)
+
+    async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    added = await asyncio.gather(
+        *(attachments.add(DOCTOR, draft.id, "lab", f"{n}.pdf", stream(big[:9], big[9:])) for n in range(3))
+    )
+    with pytest.raises(InvalidConsult):
+        await attachments.add(DOCTOR, draft.id, "lab", "x", stream(big, *[bytes(1_000_000)] * 21))
+    kept = await store.get(draft.id)
+    assert kept is not None
+    assert {one.id for one in kept.attachments} == {one.id for one in added}
+    assert kept.version == draft.version
+    _, chunks = await attachments.read(DOCTOR, draft.id, added[0].id)
+    assert b"".join([chunk async for chunk in chunks]) == big
+    await attachments.delete(DOCTOR, draft.id, added[0].id)
+    left = {document["files_id"] async for document in database["files.chunks"].find({}, {"files_id": 1})}
+    assert left == {one.id for one in added[1:]}
 
 
 @KINDS

@@ -14,6 +14,7 @@ from fhir.resources.R4B.bundle import Bundle
 
 from consult.adapters.mongo_consults import MongoConsultStore
 from consult.model import Consult, Report, State, Study
+from consult.ports import Change
 from imaging_common import mongo
 from imaging_common.index.reports import ReportIndex
 from imaging_common.messaging.outbox import Outbox
@@ -42,7 +43,7 @@ def case(n: int, *, issued: bool = True, study: Study = HERE) -> Consult:
     return Consult(
         id=f"{n:032x}", number=f"C-20261124-{n:04d}", version=1, state=State.ISSUED, applicant="d",
         applicant_name="陈建国", applicant_hospital="community", consultant_hospital="secondary", studies=[study],
-        purpose="p", clinical_info="", urgency="routine", timeline=[], report=report,
+        purpose="p", created_at=NOW, submitted_at=NOW, timeline=[], report=report,
     )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ async def test_issued_reports_are_found_by_study_and_holder(client: Any) -> None
     await store.prepare()
     elsewhere = Study(study_uid="1.2.3", holder="tertiary")
     for one in (case(1), case(2), case(3, issued=False), case(4, study=elsewhere)):
-        await store.insert(one, [], None)
+        await store.commit([Change(None, one)])
     assert [one.number[-1] for one in await store.with_reports([HERE], None, 10)] == ["2", "1"]
     assert [one.number[-1] for one in await store.with_reports([], case(1).id, 10)] == ["1"]
     assert await store.with_reports([], case(3).id, 10) == []

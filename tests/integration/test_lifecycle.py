@@ -23,6 +23,7 @@ from imaging_common.objects.store import MinioObjectStore
 from imaging_common.settings import ServiceSettings
 from imaging_common.testing.kafka import read_all
 from imaging_native import ct
+from imaging_native.applications import Case, Person, application, of_study
 from imaging_native.asking import until
 from imaging_native.distributed import (
     ANY_FRAME,
@@ -129,14 +130,12 @@ async def settings(region: Region, process: str, **changed: object) -> AsyncIter
         await start_with({})
 
 
-async def apply_for(doctor: httpx.AsyncClient, ref: str, consultant: str) -> tuple[str, dict[str, str]]:
-    """Apply for a consult; the case's address, and what a form about it needs."""
-    page = await doctor.get("/portal/apply", params={"ref": ref})
-    form = {"csrf": value_of("csrf", page.text), "consultant_hospital": consultant, "purpose": "性质?", "ref": ref}
-    applied = await doctor.post("/portal/apply", data=form)
-    assert applied.status_code == 200
-    assert "/portal/consults/" in str(applied.url)
-    return str(applied.url), {"csrf": form["csrf"], "version": value_of("version", applied.text)}
+@asynccontextmanager
+async def case_of(region: Region, holder: str, study_uid: str) -> AsyncIterator[tuple[Person, Case]]:
+    """A case about a study, asked of the secondary hospital by a doctor of its holder."""
+    body = application(studies=[of_study(study_uid, holder)])
+    async with Person.signed_in(region, f"doctor.{holder}") as applicant:
+        yield applicant, await applicant.apply(body)
 
 
 def value_of(name: str, page: str) -> str:
@@ -170,30 +169,30 @@ async def test_evicted_study_stays_listed_and_comes_back(region: Region, sign_in
     for series in (pinned, plain):
         assert len((await retrieve_study(doctor, series.study_uid)).pixels) == SLICES
         await until_available(doctor, series, "ONLINE")
-    case, form = await apply_for(doctor, f"tertiary/{pinned.study_uid}", "secondary")
-    ledger = region.client("root")["objects"]["cache_studies"]
+    async with case_of(region, "tertiary", pinned.study_uid) as (applicant, case):
+        ledger = region.client("root")["objects"]["cache_studies"]
 
-    async def pins() -> bool:
-        return bool(await ledger.find_one({"_id": f"tertiary/{pinned.study_uid}", "pins.0": {"$exists": True}}))
+        async def pins() -> bool:
+            return bool(await ledger.find_one({"_id": f"tertiary/{pinned.study_uid}", "pins.0": {"$exists": True}}))
 
-    await until(pins, "the pin")
-    tight = {"cache_bytes": 1, "cache_seconds": 0.2, "cache_in_use_seconds": 0, "cache_arriving_seconds": 0}
-    async with settings(region, "object-writer", **tight):
-        await until_available(doctor, plain, "NEARLINE")
-        row = await listed(doctor, plain.study_uid)
-        assert row is not None
-        assert row["00201208"]["Value"] == [SLICES]
+        await until(pins, "the pin")
+        tight = {"cache_bytes": 1, "cache_seconds": 0.2, "cache_in_use_seconds": 0, "cache_arriving_seconds": 0}
+        async with settings(region, "object-writer", **tight):
+            await until_available(doctor, plain, "NEARLINE")
+            row = await listed(doctor, plain.study_uid)
+            assert row is not None
+            assert row["00201208"]["Value"] == [SLICES]
 
-        async def removed() -> bool:
-            return await objects(region, "cache", "tertiary", plain) == 0
+            async def removed() -> bool:
+                return await objects(region, "cache", "tertiary", plain) == 0
 
-        await until(removed, "its objects' removal")
-        assert await objects(region, "cache", "tertiary", pinned) > 0
-        row = await listed(doctor, pinned.study_uid)
-        assert row is not None
-        assert row["00080056"]["Value"] == ["ONLINE"]
-        assert (await doctor.post(f"{case}/withdraw", data={**form, "reason": "x"})).status_code == 200
-        await until_available(doctor, pinned, "NEARLINE")
+            await until(removed, "its objects' removal")
+            assert await objects(region, "cache", "tertiary", pinned) > 0
+            row = await listed(doctor, pinned.study_uid)
+            assert row is not None
+            assert row["00080056"]["Value"] == ["ONLINE"]
+            assert (await applicant.act(case, "withdraw"))["state"] == "withdrawn"
+            await until_available(doctor, pinned, "NEARLINE")
     for file in plain.files:
         await compare_frame(doctor, plain, file)
     await compare_frame(doctor, pinned, pinned.files[0])
@@ -242,8 +241,8 @@ async def test_application_warms_the_cache_before_anybody_looks(
 ) -> None:
     doctor = await sign_in("doctor.tertiary")
     series = await in_pacs(region, "tertiary", doctor, tmp_path)
-    await apply_for(doctor, f"tertiary/{series.study_uid}", "secondary")
-    await until_available(doctor, series, "ONLINE")
+    async with case_of(region, "tertiary", series.study_uid):
+        await until_available(doctor, series, "ONLINE")
     retrieval = await region.client("root")["gateway"]["retrievals"].find_one({"_id": f"tertiary/{series.study_uid}"})
     assert retrieval is not None
     assert retrieval["priority"] == 5

@@ -1,7 +1,6 @@
 """Two hospitals hold one study: when the one whose copy is shown is away, the other's equal pixels stand in."""
 
 import asyncio
-import re
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from imaging_native import ct
+from imaging_native.applications import Person, application, of_study
 from imaging_native.asking import until
 from imaging_native.distributed import (
     ANY_FRAME,
@@ -48,15 +48,6 @@ async def availability(doctor: httpx.AsyncClient, holder: str, study_uid: str) -
     return str(answer.json()[0]["00080056"]["Value"][0]) if answer.status_code == 200 else ""
 
 
-async def apply_for(doctor: httpx.AsyncClient, ref: str, consultant: str) -> None:
-    """Apply for a consult, which opens the applicant's copy to the experts of the hospital that is asked."""
-    page = (await doctor.get("/portal/apply", params={"ref": ref})).text
-    csrf = re.search(r'name="csrf" value="([^"]+)"', page)
-    assert csrf is not None
-    form = {"csrf": csrf[1], "consultant_hospital": consultant, "purpose": "性质?", "ref": ref}
-    assert (await doctor.post("/portal/apply", data=form)).status_code == 200
-
-
 async def test_equal_pixels_of_another_hospital_stand_in_for_one_that_is_away(
     region: Region, doctors: tuple[httpx.AsyncClient, httpx.AsyncClient], tmp_path: Path
 ) -> None:
@@ -68,7 +59,9 @@ async def test_equal_pixels_of_another_hospital_stand_in_for_one_that_is_away(
     await until_listed(tertiary, series.study_uid, SLICES)
     assert len((await retrieve_study(tertiary, series.study_uid)).pixels) == SLICES
     await until(lambda: _is(tertiary, "tertiary", series, "ONLINE"), "the tertiary hospital's copy in the cache")
-    await apply_for(community, f"community/{series.study_uid}", "tertiary")
+    studies = [of_study(series.study_uid, "community")]
+    async with Person.signed_in(region, "doctor.community") as applicant:
+        await applicant.apply(application(consultant_hospital="tertiary", studies=studies))
     await until(lambda: _is(tertiary, "community", series, "ONLINE"), "the case's grant")
 
     writer = region.processes["object-writer"]

@@ -1,8 +1,6 @@
 """A hospital's DICOM workstation sees the region through its own edge agent: DCMTK's `findscu`, `movescu`, `getscu`."""
 
 import asyncio
-import contextlib
-import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,10 +11,10 @@ import pydicom
 
 from imaging_common.testing.waiting import until
 from imaging_native import ct
+from imaging_native.applications import Person, application, of_study
 from imaging_native.distributed import fill_pacs
 from imaging_native.process import port_ready
 from imaging_native.region import Region
-from imaging_native.session import portal_client
 
 SLICES = 6
 
@@ -95,13 +93,9 @@ async def test_workstation_gets_another_hospitals_study_only_while_a_case_allows
     own = await until_found(region, "community", series.study_uid, tmp_path)
     assert own.PatientID == ct.WANG.patient_id
     assert await found(region, "secondary", series.study_uid, tmp_path) == []
-    async with contextlib.aclosing(await portal_client(region.state, "doctor.community")) as doctor:
-        page = await doctor.get("/portal/apply", params={"ref": f"community/{series.study_uid}"})
-        token = re.search(r'name="csrf" value="([^"]+)"', page.text)
-        assert token is not None
-        form = {"csrf": token[1], "consultant_hospital": "secondary", "purpose": "性质?", "workstation": "yes"}
-        applied = await doctor.post("/portal/apply", data={**form, "ref": f"community/{series.study_uid}"})
-        assert applied.status_code == 200
+    body = application(studies=[of_study(series.study_uid, "community")], workstation=True)
+    async with Person.signed_in(region, "doctor.community") as doctor:
+        case = await doctor.apply(body)
         foreign = await until_found(region, "secondary", series.study_uid, tmp_path)
         assert foreign.PatientID == f"community:{ct.WANG.patient_id}"
         assert await found(region, "tertiary", series.study_uid, tmp_path) == []
@@ -118,11 +112,7 @@ async def test_workstation_gets_another_hospitals_study_only_while_a_case_allows
             dataset = pydicom.dcmread(path, stop_before_pixels=True)
             assert dataset.PatientID == f"community:{ct.WANG.patient_id}"
             assert dataset.OtherPatientIDsSequence[0].PatientID == ct.WANG.patient_id
-        case = str(applied.url)
-        version = re.search(r'name="version" value="(\d+)"', applied.text)
-        assert version is not None
-        ended = await doctor.post(f"{case}/withdraw", data={"csrf": token[1], "version": version[1], "reason": "x"})
-        assert ended.status_code == 200
+        assert (await doctor.act(case, "withdraw"))["state"] == "withdrawn"
 
         async def gone() -> bool:
             return await found(region, "secondary", series.study_uid, tmp_path) == []
