@@ -128,7 +128,7 @@ PAGES = (
     Page("statistics", "/portal/statistics", OPERATOR),
     Page("case", "/portal/consults/{consult_id}", reach=case, ready="#case"),
     Page("case-expert", "/portal/consults/{consult_id}", EXPERT, reach=case, ready="#case"),
-    Page("case-report", "/portal/consults/{consult_id}/report", EXPERT, reach=editor, ready='[data-testid="saved"]'),
+    Page("case-report", "/portal/consults/{consult_id}/report", EXPERT, reach=editor, ready=".editor-panel"),
     Page("case-versions", "/portal/consults/{consult_id}/versions", reach=versions),
     Page("orders", "/portal/orders"),
     Page("reports", "/portal/reports"),
