@@ -1,11 +1,9 @@
 """The e-mails of invitations: sent by the identity provider, asked for until it has taken them."""
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from pymongo.errors import PyMongoError
 
 from consult.errors import NotFound
 from consult.invitations.model import Invitation
@@ -14,6 +12,7 @@ from consult.model import ENDED
 from consult.ports import Clock, ConsultStore
 from imaging_common.errors import RetryableError
 from imaging_common.people import Accounts
+from imaging_common.repeating import Repeating
 
 POLL_SECONDS = 5.0
 LEASE = timedelta(seconds=60)
@@ -46,26 +45,15 @@ class InvitationMail:
         self._book = book
         self._accounts = accounts
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Repeating("invitations", self.send_due, POLL_SECONDS)
 
     async def start(self) -> None:
         """Begin to send what is due."""
-        self._task = asyncio.create_task(self._run())
+        await self._loop.start()
 
     async def stop(self) -> None:
         """Stop; what is due stays due."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            self._task = None
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.send_due()
-            except (PyMongoError, RetryableError) as error:
-                _log.warning("invitations-not-sent", error=type(error).__name__)
-            await asyncio.sleep(POLL_SECONDS)
+        await self._loop.stop()
 
     async def send_due(self) -> int:
         """Every e-mail that is due now; how many the provider took."""

@@ -5,18 +5,16 @@ it: marks, events and the next timer are one compare-and-set transaction on the 
 to the others; while all are down, steps wait, and are taken late but all.
 """
 
-import asyncio
 from datetime import timedelta
 
 import structlog
-from pymongo.errors import PyMongoError
 
 from consult.limits.model import next_due, taken
 from consult.limits.timers import Timers
 from consult.ports import Change, Clock, ConsultStore
 from consult.usecases.outgoing import TOPIC, consult_event
-from imaging_common.errors import RetryableError
 from imaging_common.events import ConsultTimeLimit
+from imaging_common.repeating import Repeating
 
 LEASE = timedelta(seconds=20)
 ATTEMPTS = 8
@@ -31,29 +29,15 @@ class Scheduler:
         self._store = store
         self._timers = timers
         self._clock = clock
-        self._poll_seconds = poll_seconds
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Repeating("time-limits", self.take_due, poll_seconds)
 
     async def start(self) -> None:
         """Begin to take what is due."""
-        self._task = asyncio.create_task(self._run())
+        await self._loop.start()
 
     async def stop(self) -> None:
         """Stop; what is due stays due."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            self._task = None
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.take_due()
-            except (PyMongoError, RetryableError) as error:
-                _log.warning("time-limits-not-read", error=type(error).__name__)
-            except Exception:
-                _log.exception("time-limits-failed")  # Whatever it is, the next look comes: a loop never just ends.
-            await asyncio.sleep(self._poll_seconds)
+        await self._loop.stop()
 
     async def take_due(self) -> int:
         """Every step that is due now; how many were taken. A case that cannot be read does not hold up the others."""

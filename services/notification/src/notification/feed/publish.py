@@ -62,6 +62,8 @@ class FeedRelay:
                     await self._begin_work()
             except PyMongoError as error:
                 _log.warning("feed-not-readable", error=type(error).__name__)
+            except Exception:  # Whatever it is, the next round comes: this loop must not just end.
+                _log.exception("feed-relay-failed")
             await self._sleep()
 
     async def _begin_work(self) -> None:

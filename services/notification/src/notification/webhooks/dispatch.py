@@ -72,6 +72,8 @@ class Dispatcher:
                             self._work[one.id] = asyncio.create_task(self._deliver(one))
             except PyMongoError as error:
                 _log.warning("subscriptions-not-readable", error=type(error).__name__)
+            except Exception:  # Whatever it is, the next round comes: this loop must not just end.
+                _log.exception("webhook-dispatch-failed")
             await self._sleep()
 
     async def _deliver(self, subscription: Subscription) -> None:
