@@ -77,4 +77,11 @@ class Landing:
                     self.folder.remove(item)
 
     def _put(self, item: RetrievedFile | BaseException | None) -> None:
-        self.loop.call_soon_threadsafe(self._queue.put_nowait, item)
+        self.loop.call_soon_threadsafe(self._arrived, item)
+
+    def _arrived(self, item: RetrievedFile | BaseException | None) -> None:
+        """On the loop, where `abandoned` is set: a file that nobody will take from the queue any more goes at once."""
+        if not self.abandoned:
+            self._queue.put_nowait(item)
+        elif isinstance(item, RetrievedFile):
+            self.folder.remove(item)
