@@ -9,7 +9,7 @@ export PYTHONPYCACHEPREFIX ?= $(IMAGING_CACHE)/pycache
 
 VENV := .venv
 PY := $(VENV)/bin/python
-MEMBERS := libs/common deploy/native $(wildcard services/*)
+MEMBERS := libs/common deploy/native deploy/operate $(wildcard services/*)
 STAMP := $(VENV)/.installed
 
 .PHONY: help deps check-deps venv fetch run test lint types unit contract integration browser faults bench replay \
@@ -48,7 +48,7 @@ lint: venv ## ruff and import-linter
 	@$(VENV)/bin/lint-imports --no-cache
 
 types: venv ## mypy, strict
-	@$(VENV)/bin/mypy libs/common/src deploy/native/src $(wildcard services/*/src)
+	@$(VENV)/bin/mypy libs/common/src deploy/native/src deploy/operate/src $(wildcard services/*/src)
 
 unit: deps ## Without servers
 	@$(PY) -m pytest -q libs services deploy

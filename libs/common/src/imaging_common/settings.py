@@ -1,11 +1,38 @@
 """The settings that every service has; each service derives its own class with its environment prefix."""
 
+import os
+from pathlib import Path
+
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource
+
+SECRETS_VARIABLE, SECRETS_FOLDER = "IMAGING_SECRETS", "/run/secrets"
 
 
-class ServiceSettings(BaseSettings):
-    """Read from the environment with the service's name as prefix (`INDEXER_KAFKA_BOOTSTRAP`)."""
+class SecretFiles(BaseSettings):
+    """Settings that may also lie as files, one for each, named as its variable in lower case.
+
+    They are in the folder that `IMAGING_SECRETS` names, else in `/run/secrets` (where Docker and the Helm charts mount
+    them). The environment wins.
+    """
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """See pydantic-settings."""
+        folder = Path(os.environ.get(SECRETS_VARIABLE, SECRETS_FOLDER))
+        files = (SecretsSettingsSource(settings_cls, secrets_dir=folder),) if folder.is_dir() else ()
+        return (init_settings, env_settings, *files)
+
+
+class ServiceSettings(SecretFiles):
+    """Read from the environment with the service's name as prefix (`INDEXER_KAFKA_BOOTSTRAP`), and from files."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 8080

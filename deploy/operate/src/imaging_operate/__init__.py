@@ -1,0 +1,1 @@
+"""What operators call: `region`, and the setting-up of servers that every deployment shares."""
