@@ -35,9 +35,8 @@ WAY = 6
 async def measure(region: Region, work: Path) -> list[dict[str, Any]]:
     """Both figures, as rows of `results.json`."""
     study = await _study(region, work)
-    rows = [await _transitions(region, study)]
-    rows.append(await _click_to_screen(region, study))
-    return rows
+    clicks = await _click_to_screen(region, study)  # first: issued cases leave PDFs, notices and e-mails to be made
+    return [await _transitions(region, study), clicks]
 
 
 async def _study(region: Region, work: Path) -> dict[str, str]:
