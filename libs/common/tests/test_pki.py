@@ -28,6 +28,22 @@ def test_certificate_names_hospital_and_ae_titles() -> None:
     assert names_of_pem(authority.pem.decode()).hospital == ""
 
 
+def test_certificate_names_the_key_of_its_authority_as_the_authority_does() -> None:
+    """Who made the authority may have derived its identifier otherwise (RFC 7093): OpenSSL finds it by this name."""
+    own, name = pki.new_authority("region"), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "elsewhere")])
+    identifier = x509.SubjectKeyIdentifier(b"derived otherwise...")
+    certificate = (
+        x509.CertificateBuilder(name, name, own.key.public_key(), 4711)
+        .not_valid_before(own.certificate.not_valid_before_utc)
+        .not_valid_after(own.certificate.not_valid_after_utc)
+        .add_extension(identifier, critical=False)
+        .sign(own.key, hashes.SHA256())
+    )
+    issued = pki.Authority(certificate, own.key).issue(pki.new_key().public_key(), common_name="x")
+    named = issued.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert named.key_identifier == identifier.digest
+
+
 def test_certificate_ends_with_its_authority() -> None:
     authority = pki.new_authority("region", timedelta(days=1))
     issued = authority.issue(pki.new_key().public_key(), common_name="x")

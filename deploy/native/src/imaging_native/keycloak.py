@@ -1,20 +1,20 @@
 """Keycloak as a local process, with the region's realm."""
 
-import contextlib
 import os
 import secrets
 import signal
 import subprocess
 import threading
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import httpx
 
 from imaging_native.ports import free_port
 from imaging_native.process import LocalProcess, StartFailed, http_ready
+from imaging_operate.setup.realm import REALM, admin_client, ensure_realm
 
-REALM_FILE = Path(__file__).parents[3] / "keycloak" / "realm.json"
 BUILT_FOR = {"KC_DB": "dev-mem", "KC_CACHE": "local"}
 """Settings that Keycloak compiles into its installation when it first starts with them."""
 JAVA_OPTIONS = "-Xmx512m -XX:TieredStopAtLevel=1"
@@ -22,13 +22,13 @@ FIRST_START_DEADLINE_SECONDS = 600
 
 
 class Keycloak:
-    """Keycloak with the realm of `deploy/keycloak/realm.json`, in memory."""
+    """Keycloak with a realm, in memory."""
 
     def __init__(self, home: Path, folder: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.issuer = f"{self.url}/realms/region"
-        self._admin_password = secrets.token_urlsafe(18)
+        self.issuer = f"{self.url}/realms/{REALM}"
+        self.admin_password = secrets.token_urlsafe(18)
         self.process = LocalProcess(
             "keycloak",
             [str(home / "bin" / "kc.sh"), "start-dev"],
@@ -37,41 +37,21 @@ class Keycloak:
                 "KC_HTTP_HOST": "127.0.0.1",
                 "KC_HTTP_PORT": str(self.port),
                 "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
-                "KC_BOOTSTRAP_ADMIN_PASSWORD": self._admin_password,
+                "KC_BOOTSTRAP_ADMIN_PASSWORD": self.admin_password,
                 "JAVA_OPTS_APPEND": JAVA_OPTIONS,
             },
             folder,
             http_ready(f"{self.url}/realms/master"),
         )
 
-    async def start(self, variables: dict[str, str]) -> None:
-        """Start, and create the realm; `variables` fill its `${…}` places."""
+    async def start(self, realm: dict[str, Any]) -> None:
+        """Start, and make the realm."""
         await self.process.start()
-        await self.create_realm(variables)
+        await ensure_realm(self.url, "admin", self.admin_password, realm)
 
-    async def admin(self) -> httpx.AsyncClient:
-        """A client of the admin API, signed in for a minute; the caller closes it."""
-        client = httpx.AsyncClient(base_url=self.url, timeout=60)
-        token = await client.post(
-            "/realms/master/protocol/openid-connect/token",
-            data={
-                "grant_type": "password",
-                "client_id": "admin-cli",
-                "username": "admin",
-                "password": self._admin_password,
-            },
-        )
-        token.raise_for_status()
-        client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-        return client
-
-    async def create_realm(self, variables: dict[str, str]) -> None:
-        """Create the realm by the admin API."""
-        realm = Template(REALM_FILE.read_text()).substitute(variables)
-        async with contextlib.aclosing(await self.admin()) as client:
-            answer = await client.post("/admin/realms", content=realm, headers={"Content-Type": "application/json"})
-            if answer.status_code != 201:
-                raise StartFailed(f"Keycloak refused the realm: {answer.status_code} {answer.text[:500]}")
+    def admin(self) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        """A client of the admin API, signed in for a minute."""
+        return admin_client(self.url, "admin", self.admin_password)
 
 
 def start_once(home: Path) -> None:

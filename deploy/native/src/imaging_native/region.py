@@ -16,17 +16,18 @@ from typing import Any, Self
 
 from pymongo import AsyncMongoClient
 
+from imaging_common.messaging.permissions import ONBOARDING, OPERATIONS, SERVICES, ehr_principal
 from imaging_common.tls import client_context
-from imaging_native import topics
+from imaging_native.backends import chosen_backends
 from imaging_native.fetch import Installed, cache_folder, fetch_all
 from imaging_native.guard import guard
-from imaging_native.keycloak import Keycloak
 from imaging_native.link import EdgeLink
 from imaging_native.pacs import DcmqrscpPacs, OrthancPacs
-from imaging_native.pki import RegionCa
 from imaging_native.ports import free_port
 from imaging_native.process import CENTRE_NICENESS, LocalProcess, http_ready
-from imaging_native.servers import DATABASES, Kafka, MinioServer, MongoDb, kafka_principals
+from imaging_operate.certificates import RegionCa
+from imaging_operate.setup.realm import build_realm, secret_variable
+from imaging_operate.topology import DATABASES, DIRECTORY_CLIENTS, DOORS, kafka_plan, kafka_principals
 
 HOSPITALS: dict[str, dict[str, str]] = {
     "community": {"name_zh": "塘桥社区卫生服务中心", "name_en": "Tangqiao Community Hospital", "level": "community"},
@@ -59,9 +60,7 @@ USERS: dict[str, tuple[str, str, list[str]]] = {
     "operator.region": ("OPERATOR_PASSWORD", "", ["region-operator"]),
 }
 EDGES = [f"edge-agent-{hospital}" for hospital in HOSPITALS]
-ALL_SERVICES = [*topics.SERVICES, *EDGES]
-DIRECTORY_CLIENTS = {"consult": "consult-service", "notification": "notification-service"}
-"""The services that look people up at the identity provider, and as which client."""
+ALL_SERVICES = [*SERVICES, *EDGES]
 DEMO_QUIET_SECONDS = "2"
 """Short, so that the story does not wait for a study to be called settled."""
 DEMO_SWEEP_SECONDS = "3"
@@ -71,8 +70,6 @@ DEMO_CHAIN = {
     "sms": {"routine": None, "urgent": 8, "emergency": 4},
 }
 """Seconds in which a notice is to be seen in the portal, before e-mail and text messages go out."""
-DOORS = ("dicom-ingest", "gateway")
-"""What edge agents come to over HTTPS, with their certificates."""
 SECURE_HOSPITAL, MODALITY_AE_TITLE = "community", "CT1"
 """Its edge agent speaks DIMSE over TLS, too; a modality there has a certificate for this AE title."""
 WORKSTATION_AE_TITLE = "WORKSTATION"
@@ -105,10 +102,12 @@ class Region:
         self._installed = installed
         self.link = EdgeLink(installed, self.folder) if breakable_link else None
         edge_port = self.link.ports["kafka"] if self.link else 0
-        self.kafka = Kafka(installed, self.folder, kafka_principals(list(HOSPITALS), [ORGANISATION]), edge_port)
-        self.mongodb = MongoDb(installed, self.folder)
-        self.minio = MinioServer(installed, self.folder)
-        self.keycloak = Keycloak(installed.keycloak, self.folder)
+        backends = chosen_backends()
+        principals = kafka_principals(list(HOSPITALS), [ORGANISATION])
+        self.kafka = backends.kafka(installed, self.folder, principals, edge_port)
+        self.mongodb = backends.mongodb(installed, self.folder)
+        self.minio = backends.minio(installed, self.folder)
+        self.keycloak = backends.keycloak(installed.keycloak, self.folder)
         self._ports = {name: free_port() for name in ALL_SERVICES}
         self._dimse_ports = {hospital: free_port() for hospital in HOSPITALS}
         self._services_ports = {hospital: free_port() for hospital in HOSPITALS}
@@ -201,6 +200,7 @@ class Region:
             "edges": {
                 hospital: {
                     "ae_title": hospital.upper(),
+                    "host": "127.0.0.1",
                     "dimse_port": self._dimse_ports[hospital],
                     "http": self.url(f"edge-agent-{hospital}"),
                     "client_id": f"edge-{hospital}",
@@ -210,14 +210,8 @@ class Region:
                 }
                 for hospital in HOSPITALS
             },
-            "pacs": {
-                hospital: {"ae_title": pacs.ae_title, "dimse_port": pacs.port, "dicomweb": pacs.dicomweb_url}
-                for hospital, pacs in self.pacs.items()
-            },
-            "archives": {
-                hospital: {"ae_title": one.ae_title, "dimse_port": one.port, "dicomweb": one.dicomweb_url}
-                for hospital, one in self.archives.items()
-            },
+            "pacs": {hospital: _pacs_state(pacs) for hospital, pacs in self.pacs.items()},
+            "archives": {hospital: _pacs_state(one) for hospital, one in self.archives.items()},
             "workstation": {"ae_title": WORKSTATION_AE_TITLE, "port": self._workstation_port},
             "ehr": {"client_id": EHR_CLIENT, "client_secret": self._secrets[EHR_CLIENT], "url": self.ehr},
             "ingest": self.url("dicom-ingest"),
@@ -240,6 +234,7 @@ class Region:
             "audit": self.url("audit"),
             "mongo": {"url": self.mongodb.url("root"), "urls": {name: self.mongodb.url(name) for name in DATABASES}},
             "minio": {"endpoint": self.minio.endpoint, "access_key": access, "secret_key": secret},
+            "services": {name: self.url(name) for name in ALL_SERVICES if name in self.processes},
             "pids": {name: process.pid for name, process in self.processes.items()},
             "folder": str(self.folder),
         }
@@ -262,7 +257,7 @@ class Region:
         starts = [self.kafka.start(), self.mongodb.start(), self.minio.start(), self.mailbox.start()]
         if self._with_keycloak:
             servers.append(self.keycloak.process)
-            starts.append(self.keycloak.start(self._realm_variables()))
+            starts.append(self.keycloak.start(self._realm()))
         if self.link is not None:
             servers.append(self.link.process)
             starts.append(
@@ -283,16 +278,20 @@ class Region:
             for start in starts:
                 group.create_task(start)
         print(f"servers ready after {time.monotonic() - started:.1f} s", flush=True)
-        plan = topics.plan(topics.load_specifications(), list(HOSPITALS), [ORGANISATION])
-        await topics.apply_async(self.kafka.bootstrap, self.kafka.passwords["admin"], *plan)
-        started = time.monotonic()
-        for name in self._service_names:
+        await self.kafka.set_up(*kafka_plan(list(HOSPITALS), [ORGANISATION]))
+        await self.start_services(self._service_names)
+
+    async def start_services(self, names: Iterable[str]) -> None:
+        """Start these services, and return when they are ready; with the gateway its copies and the EHR stand-in."""
+        started, before, names = time.monotonic(), set(self.processes), list(names)
+        for name in names:
             self._add(name, self._ports[name])
-        for number, port in enumerate(self._second_gateways, start=2):
-            self._add("gateway", port, f"gateway-{number}")
-        if "gateway" in self._service_names and self._with_keycloak:
-            self._add_ehr()
-        services = [p for p in self.processes.values() if p not in servers]
+        if "gateway" in names:
+            for number, port in enumerate(self._second_gateways, start=2):
+                self._add("gateway", port, f"gateway-{number}")
+            if self._with_keycloak:
+                self._add_ehr()
+        services = [process for name, process in self.processes.items() if name not in before]
         for process in services:
             process.launch()
         async with asyncio.TaskGroup() as group:
@@ -366,8 +365,8 @@ class Region:
             "client_secret": self._secrets[EHR_CLIENT],
             "oidc_issuer": self.keycloak.issuer,
             "kafka_bootstrap": self.kafka.bootstrap,
-            "kafka_username": topics.ehr_principal(ORGANISATION),
-            "kafka_password": self.kafka.passwords[topics.ehr_principal(ORGANISATION)],
+            "kafka_username": ehr_principal(ORGANISATION),
+            "kafka_password": self.kafka.passwords[ehr_principal(ORGANISATION)],
         }
         self.processes["ehr-standin"] = LocalProcess(
             "ehr-standin",
@@ -506,10 +505,10 @@ class Region:
     def _operating(self) -> dict[str, str]:
         """What the operators' pages of the gateway need: replay, and onboarding of hospitals."""
         return {
-            "operations_kafka_username": topics.OPERATIONS,
-            "operations_kafka_password": self.kafka.passwords[topics.OPERATIONS],
-            "onboarding_kafka_username": topics.ONBOARDING,
-            "onboarding_kafka_password": self.kafka.passwords[topics.ONBOARDING],
+            "operations_kafka_username": OPERATIONS,
+            "operations_kafka_password": self.kafka.passwords[OPERATIONS],
+            "onboarding_kafka_username": ONBOARDING,
+            "onboarding_kafka_password": self.kafka.passwords[ONBOARDING],
             "onboarding_client_id": "onboarding",
             "onboarding_client_secret": self._secrets["onboarding"],
             "onboarding_ca_certificate": str(self.ca.path),
@@ -558,17 +557,20 @@ class Region:
             WORKSTATION_AE_TITLE: self._workstation_port,
         }
 
-    def _realm_variables(self) -> dict[str, str]:
+    def _realm(self) -> dict[str, Any]:
         variables = {variable: self._user_passwords[user] for user, (variable, _, _) in USERS.items()}
-        variables |= {"PORTAL_URL": self.portal, "PORTAL_CLIENT_SECRET": self._secrets["portal"]}
-        variables["EHR_RESIDENTS_CLIENT_SECRET"] = self._secrets["ehr-residents"]
-        variables["ONBOARDING_CLIENT_SECRET"] = self._secrets["onboarding"]
-        for client in DIRECTORY_CLIENTS.values():
-            variables[f"{client.upper().replace('-', '_')}_CLIENT_SECRET"] = self._secrets[client]
-        variables |= {"MAIL_HOST": "127.0.0.1", "MAIL_PORT": str(self._mail_ports["smtp"])}
-        for hospital in HOSPITALS:
-            variables[f"EDGE_{hospital.upper()}_CLIENT_SECRET"] = self._secrets[f"edge-{hospital}"]
-        return variables
+        variables |= {secret_variable(client): secret for client, secret in self._secrets.items()}
+        variables |= {"PORTAL_URL": self.portal, "MAIL_HOST": "127.0.0.1", "MAIL_PORT": str(self._mail_ports["smtp"])}
+        return build_realm(variables, list(HOSPITALS), [ORGANISATION])
+
+
+def _pacs_state(pacs: OrthancPacs | DcmqrscpPacs) -> dict[str, Any]:
+    return {
+        "ae_title": pacs.ae_title,
+        "host": "127.0.0.1",
+        "dimse_port": pacs.port,
+        "dicomweb": pacs.dicomweb_url,
+    }
 
 
 def _bytecode() -> dict[str, str]:

@@ -3,32 +3,19 @@
 import asyncio
 import secrets
 import subprocess
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minio import Minio, MinioAdmin
-from minio.credentials.providers import StaticProvider
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
 
-from imaging_native import topics
+from imaging_common.messaging.administration import connect
+from imaging_common.messaging.permissions import Acl, Topic
 from imaging_native.fetch import Installed
 from imaging_native.ports import free_port
 from imaging_native.process import START_DEADLINE_SECONDS, LocalProcess, StartFailed, http_ready, port_ready
-
-DATABASES = {
-    "object-writer": "objects",
-    "indexer": "index",
-    "gateway": "gateway",
-    "consult": "consult",
-    "notification": "notification",
-    "audit": "audit",
-}
-"""Service → the MongoDB database that it owns."""
-BUCKETS = ("staging", "archive", "cache")
-LOCKED_BUCKET = "audit-anchors"
-"""With S3 Object Lock: the audit chains' heads."""
+from imaging_operate.setup import kafka, minio, mongo
+from imaging_operate.topology import DATABASES, KAFKA_ADMIN, bucket_policies
 
 
 class Kafka:
@@ -43,7 +30,7 @@ class Kafka:
     def __init__(
         self, installed: Installed, folder: Path, principals: list[str], edge_advertised_port: int = 0
     ) -> None:
-        self.passwords = {name: secrets.token_urlsafe(18) for name in ("admin", *principals)}
+        self.passwords = {name: secrets.token_urlsafe(18) for name in (KAFKA_ADMIN, *principals)}
         self.port, self.edge_port, self._controller_port = free_port(), free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._edge_advertised = edge_advertised_port or self.edge_port
@@ -59,10 +46,10 @@ class Kafka:
             port_ready(self.port),
         )  # fmt: skip
 
-    async def start(self) -> None:
-        """Format the log folder with the users, and start."""
+    def _properties(self) -> dict[str, str]:
+        """The broker's settings."""
         login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-        properties = {
+        return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
@@ -90,19 +77,28 @@ class Kafka:
             "message.max.bytes": str(8 * 1024 * 1024),
             "log.dirs": str(self._folder / "kafka"),
         }
+
+    async def start(self) -> None:
+        """Format the log folder with the administrator, and start."""
         path = self._folder / "kafka.properties"
         path.touch(mode=0o600)
-        path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-        users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in self.passwords.items()]
+        path.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
+        administrator = f"SCRAM-SHA-512=[name={KAFKA_ADMIN},password={self.passwords[KAFKA_ADMIN]}]"
         done = await asyncio.to_thread(
             subprocess.run,
             ["java", "-cp", self._classpath, "kafka.tools.StorageTool", "format", "-t", "5L6g3nShT-eMCtK--X86sw",
-             "-c", str(path), *(word for user in users for word in ("--add-scram", user))],
+             "-c", str(path), "--add-scram", administrator],
             check=False, capture_output=True, text=True, timeout=START_DEADLINE_SECONDS,
         )  # fmt: skip
         if done.returncode:  # not `check`: its error would show the passwords
             raise StartFailed(f"kafka's folder could not be formatted:\n{(done.stdout + done.stderr)[-2000:]}")
         await self.process.start()
+
+    async def set_up(self, topics: Sequence[Topic], acls: Sequence[Acl]) -> None:
+        """Make topics, permissions and users."""
+        admin = connect(self.bootstrap, KAFKA_ADMIN, self.passwords[KAFKA_ADMIN])
+        users = {name: password for name, password in self.passwords.items() if name != KAFKA_ADMIN}
+        await asyncio.to_thread(kafka.ensure_kafka, admin, topics, acls, users, replication=1)
 
 
 class MongoDb:
@@ -138,27 +134,10 @@ class MongoDb:
     def _set_up(self) -> None:
         address = f"127.0.0.1:{self.port}"
         with MongoClient[dict[str, Any]](f"mongodb://{address}/?directConnection=true", timeoutMS=60_000) as client:
-            client.admin.command("replSetInitiate", {"_id": "rs0", "members": [{"_id": 0, "host": address}]})
-            _until_primary(client)
-            client.admin.command("createUser", "root", pwd=self.passwords["root"], roles=["root"])
+            mongo.initiate_replica_set(client, "rs0", address)
+            mongo.ensure_user(client, "root", self.passwords["root"], ["root"])
         with MongoClient[dict[str, Any]](self.url("root"), timeoutMS=30_000) as client:
-            for service, database in DATABASES.items():
-                roles = [{"role": "readWrite", "db": database}]
-                if service == "gateway":
-                    roles.append({"role": "read", "db": "index"})
-                client.admin.command("createUser", service, pwd=self.passwords[service], roles=roles)
-
-
-def _until_primary(client: MongoClient[dict[str, Any]]) -> None:
-    deadline = time.monotonic() + START_DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if client.admin.command("hello").get("isWritablePrimary"):
-                return
-        except (OperationFailure, PyMongoError):
-            pass
-        time.sleep(0.05)
-    raise StartFailed(f"mongodb did not become primary within {START_DEADLINE_SECONDS:.0f} s")
+            mongo.ensure_users(client, self.passwords)
 
 
 class MinioServer:
@@ -168,10 +147,7 @@ class MinioServer:
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
         self._folder = folder
-        self.credentials = {
-            name: (name, secrets.token_urlsafe(24))
-            for name in ("root-user", "dicom-ingest", "object-writer", "indexer", "gateway", "audit")
-        }
+        self.credentials = {name: (name, secrets.token_urlsafe(24)) for name in ("root-user", *bucket_policies())}
         access, secret = self.credentials["root-user"]
         self.process = LocalProcess(
             "minio",
@@ -188,49 +164,6 @@ class MinioServer:
         await asyncio.to_thread(self._set_up)
 
     def _set_up(self) -> None:
-        access, secret = self.credentials["root-user"]
-        client = Minio(endpoint=self.endpoint, access_key=access, secret_key=secret, secure=False)
-        for bucket in BUCKETS:
-            if not client.bucket_exists(bucket_name=bucket):
-                client.make_bucket(bucket_name=bucket)
-        if not client.bucket_exists(bucket_name=LOCKED_BUCKET):
-            client.make_bucket(bucket_name=LOCKED_BUCKET, object_lock=True)
-        admin = MinioAdmin(endpoint=self.endpoint, credentials=StaticProvider(access, secret), secure=False)
-        for user, policy in policies().items():
-            admin.user_add(*self.credentials[user])
-            admin.policy_add(user, policy=policy)
-            admin.policy_set(user, user=self.credentials[user][0])
-
-
-def policies() -> dict[str, dict[str, Any]]:
-    """Service → S3 policy: only the object writer deletes; of the archive the ingest writes reports alone."""
-
-    def statement(actions: list[str], buckets: tuple[str, ...], below: str = "") -> dict[str, Any]:
-        resources = [f"arn:aws:s3:::{b}" for b in buckets] + [f"arn:aws:s3:::{b}/{below}*" for b in buckets]
-        return {"Effect": "Allow", "Action": [f"s3:{action}" for action in actions], "Resource": resources}
-
-    read = ["GetObject", "ListBucket", "GetBucketLocation"]
-    write = ["PutObject", "AbortMultipartUpload", "ListMultipartUploadParts", "ListBucketMultipartUploads"]
-    lock = ["PutObjectRetention", "GetBucketObjectLockConfiguration", "ListBucketVersions", "GetObjectVersion"]
-    rules = {
-        "dicom-ingest": [
-            statement([*read, *write], ("staging", "cache")),
-            statement([*read, *write], ("archive",), below="*/reports/"),
-        ],
-        "object-writer": [statement(["*"], BUCKETS)],
-        "indexer": [statement(read, BUCKETS)],
-        "gateway": [statement(read, BUCKETS)],
-        "audit": [statement([*read, *write, *lock], (LOCKED_BUCKET,))],
-    }
-    return {service: {"Version": "2012-10-17", "Statement": statements} for service, statements in rules.items()}
-
-
-def kafka_principals(hospitals: list[str], organisations: list[str]) -> list[str]:
-    """All Kafka users of a region but `admin`."""
-    return [
-        *topics.SERVICES,
-        topics.ONBOARDING,
-        topics.OPERATIONS,
-        *map(topics.edge_principal, hospitals),
-        *map(topics.ehr_principal, organisations),
-    ]
+        root = self.credentials["root-user"]
+        minio.ensure_buckets(self.endpoint, root, secure=False)
+        minio.ensure_users(self.endpoint, root, self.credentials, secure=False)

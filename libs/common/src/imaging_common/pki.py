@@ -77,14 +77,19 @@ class Authority:
             .add_extension(_key_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(_taken(self.certificate.public_key())),
-                critical=False,
-            )
+            .add_extension(self._key_identifier(), critical=False)
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self.key, hashes.SHA256())
+
+    def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """As the authority's own certificate has it, however its maker derived it (RFC 5280 §4.2.1.1)."""
+        try:
+            own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        except x509.ExtensionNotFound:
+            return x509.AuthorityKeyIdentifier.from_issuer_public_key(_taken(self.certificate.public_key()))
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:

@@ -1,5 +1,6 @@
 """How a process of this region connects to Kafka: SASL/SCRAM-SHA-512 and short deadlines, for every client alike."""
 
+import ssl
 from typing import Any
 
 from imaging_common.settings import ServiceSettings
@@ -21,9 +22,22 @@ def client_options(settings: ServiceSettings, client_id: str) -> dict[str, Any]:
     }
     if settings.kafka_username:
         options |= {
-            "security_protocol": "SASL_PLAINTEXT",
+            "security_protocol": "SASL_SSL" if settings.kafka_tls else "SASL_PLAINTEXT",
             "sasl_mechanism": "SCRAM-SHA-512",
             "sasl_plain_username": settings.kafka_username,
             "sasl_plain_password": settings.kafka_password.get_secret_value(),
         }
+    if context := tls_context(settings):
+        options["ssl_context"] = context
     return options
+
+
+def tls_context(settings: ServiceSettings) -> ssl.SSLContext | None:
+    """How Kafka's certificate is checked; None: it is reached without TLS.
+
+    Raises
+    ------
+    OSError
+        The file of `kafka_ca` cannot be read.
+    """
+    return ssl.create_default_context(cafile=settings.kafka_ca or None) if settings.kafka_tls else None

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from imaging_native.keycloak import REALM_FILE
 from imaging_native.region import USERS
+from imaging_operate.setup.realm import build_realm, client_ids, people, read_realm, secret_variable
 
-REALM: dict[str, Any] = json.loads(REALM_FILE.read_text())
+REALM: dict[str, Any] = read_realm()
 CLIENTS = {client["clientId"]: client for client in REALM["clients"]}
 
 
@@ -23,9 +23,17 @@ def test_every_access_token_is_for_the_imaging_cloud(client: str) -> None:
     assert (audience["included.custom.audience"], audience["access.token.claim"]) == ("imaging-cloud", "true")
 
 
-@pytest.mark.parametrize("hospital", ["community", "secondary"])
+def variables(*hospitals: str) -> dict[str, str]:
+    secrets = {secret_variable(client): f"secret of {client}" for client in client_ids(hospitals, ["residents"])}
+    return {**secrets, "PORTAL_URL": "https://portal.example"}
+
+
+@pytest.mark.parametrize("hospital", ["community", "st-mary"])
 def test_edge_agent_cannot_choose_its_hospital(hospital: str) -> None:
-    claims = mappers(f"edge-{hospital}")
+    realm = build_realm(variables(hospital), [hospital], ["residents"])
+    (client,) = [client for client in realm["clients"] if client["clientId"].startswith("edge-")]
+    assert (client["clientId"], client["secret"]) == (f"edge-{hospital}", f"secret of edge-{hospital}")
+    claims = {mapper["name"]: mapper["config"] for mapper in client["protocolMappers"]}
     assert claims["hospital"]["claim.value"] == hospital
     assert json.loads(claims["roles"]["claim.value"]) == ["edge-agent"]
 
@@ -61,7 +69,7 @@ def test_users_are_those_of_the_region() -> None:
 def test_secrets_come_from_variables() -> None:
     secrets = [client["secret"] for client in REALM["clients"] if not client["publicClient"]]
     secrets += [credential["value"] for user in REALM["users"] for credential in user.get("credentials", [])]
-    assert all(re.fullmatch(r"\$\{[A-Z_]+\}", secret) for secret in secrets)
+    assert all(re.fullmatch(r"\$\{[A-Z_<>]+\}", secret) for secret in secrets)
 
 
 def test_every_role_of_people_has_somebody_and_only_the_portal_itself_is_the_gateway() -> None:
@@ -113,3 +121,25 @@ def test_nobody_signs_in_by_the_client_of_the_invitations() -> None:
     flows = ("standardFlowEnabled", "implicitFlowEnabled", "directAccessGrantsEnabled", "serviceAccountsEnabled")
     assert not any(client[flow] for flow in flows)
     assert client["redirectUris"] == ["${PORTAL_URL}/portal/consults/*"]
+
+
+def test_people_exist_where_they_have_a_password_and_mail_where_there_is_a_server() -> None:
+    given = variables("community") | {"OPERATOR_PASSWORD": 'quote " in it'}
+    realm = build_realm(given, ["community"], ["residents"])
+    (operator,) = [user for user in realm["users"] if "credentials" in user]
+    assert (operator["username"], operator["credentials"][0]["value"]) == ("operator.region", 'quote " in it')
+    assert "smtpServer" not in realm
+    realm = build_realm({**given, "MAIL_HOST": "mail.example", "MAIL_PORT": "25"}, ["community"], ["residents"])
+    assert (realm["smtpServer"]["host"], realm["smtpServer"]["port"]) == ("mail.example", "25")
+
+
+def test_missing_secret_of_a_client_is_named() -> None:
+    with pytest.raises(KeyError, match="EDGE_TCM_CLIENT_SECRET"):
+        build_realm(variables("community"), ["community", "tcm"], ["residents"])
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    everybody = dict.fromkeys(people().values(), "a password")
+    realm = build_realm(variables("tcm") | everybody | {"MAIL_HOST": "mail", "MAIL_PORT": "25"}, ["tcm"], ["residents"])
+    left = re.findall(r"<[a-z]+>|\$\{[A-Z_]+\}", json.dumps(realm))
+    assert left == []

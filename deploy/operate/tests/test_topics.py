@@ -1,19 +1,22 @@
 """ACLs come from the topics' files: who may write and read what, and nothing else."""
 
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from imaging_common.messaging import administration
-from imaging_native.topics import ONBOARDING, OPERATIONS, Acl, apply, load_specifications, plan
+from imaging_common.messaging.administration import apply
+from imaging_common.messaging.permissions import ONBOARDING, OPERATIONS, Acl
+from imaging_operate.topology import kafka_plan
 
 HOSPITALS = ["community", "secondary"]
 
 
 def acls() -> set[Acl]:
-    return set(plan(load_specifications(), HOSPITALS, ["residents"])[1])
+    return set(kafka_plan(HOSPITALS, ["residents"])[1])
 
 
 def may(principal: str, operation: str, topic: str) -> bool:
@@ -58,7 +61,7 @@ def test_every_service_can_write_its_dead_letters_and_the_audit_trail() -> None:
 
 
 def test_topics_are_created_once_each() -> None:
-    topics, _ = plan(load_specifications(), HOSPITALS, ["residents"])
+    topics, _ = kafka_plan(HOSPITALS, ["residents"])
     assert len({topic.name for topic in topics}) == len(topics)
 
 
@@ -67,11 +70,13 @@ class SlowBroker:
 
     def __init__(self, after: int) -> None:
         self.asked = 0
+        self.new: list[Any] = []
         self._after = after
         self._names: list[str] = []
         self._bindings: list[Any] = []
 
     def create_topics(self, new: list[Any], **_: object) -> dict[str, "Future[None]"]:
+        self.new = new
         self._names = [topic.topic for topic in new]
         return {name: _done(None) for name in self._names}
 
@@ -95,11 +100,24 @@ def _done(value: Any) -> "Future[Any]":
 
 def test_apply_returns_when_the_broker_enforces_the_acls() -> None:
     broker = SlowBroker(after=3)
-    apply(broker, *plan(load_specifications(), HOSPITALS, ["residents"]))
+    apply(broker, *kafka_plan(HOSPITALS, ["residents"]))
     assert broker.asked == 4
 
 
 def test_apply_fails_when_the_acls_never_come_into_force(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(administration, "IN_FORCE_DEADLINE_SECONDS", 0)
     with pytest.raises(RuntimeError, match="not in force"):
-        apply(SlowBroker(after=10), *plan(load_specifications(), HOSPITALS, ["residents"]))
+        apply(SlowBroker(after=10), *kafka_plan(HOSPITALS, ["residents"]))
+
+
+@pytest.mark.parametrize(("replicas", "in_sync"), [(1, None), (3, "2")])
+def test_one_of_several_replicas_may_be_away(replicas: int, in_sync: str | None) -> None:
+    broker = SlowBroker(after=0)
+    apply(broker, *kafka_plan(HOSPITALS, []), replication=replicas)
+    assert {topic.replication_factor for topic in broker.new} == {replicas}
+    assert {topic.config.get("min.insync.replicas") for topic in broker.new} == {in_sync}
+
+
+def test_folder_without_contracts_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"schemas/topics"):
+        kafka_plan(HOSPITALS, [], tmp_path)

@@ -1,11 +1,15 @@
-"""The region's certificate authority in a folder: servers of the centre, edge agents, modalities; keys of mode 0600."""
+"""The region's certificate authority in a folder: servers of the centre, edge agents, modalities; keys of mode 0600.
+
+It signs what a region needs to begin. A hospital that comes later gets its certificate by the portal's onboarding.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
-from imaging_common.pki import certificate_pem, key_pem, new_authority, new_key
+from imaging_common.pki import Authority, certificate_pem, key_pem, load_authority, new_authority, new_key
 from imaging_common.tls import TlsFiles
 
 HOSTS = ("127.0.0.1", "localhost")
@@ -31,15 +35,34 @@ class Certificate:
 
 
 class RegionCa:
-    """Issues into a folder; issuing again under the same name replaces the files: key first, then certificate."""
+    """Issues into a folder; issuing again under the same name replaces the files: key first, then certificate.
 
-    def __init__(self, folder: Path, name: str = "Imaging region CA") -> None:
+    Parameters
+    ----------
+    authority
+        None: a new one, whose files replace those of the folder.
+    """
+
+    def __init__(self, folder: Path, name: str = "Imaging region CA", authority: Authority | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
-        self.authority = new_authority(name)
         self.path, self.key_path = folder / "ca.pem", folder / "ca.key"
-        _replace(self.key_path, key_pem(self.authority.key))
-        _replace(self.path, self.authority.pem)
+        self.authority = authority or new_authority(name)
+        if authority is None:
+            replace_file(self.key_path, key_pem(self.authority.key))
+            replace_file(self.path, self.authority.pem)
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The authority that the folder has, or a new one.
+
+        Raises
+        ------
+        imaging_common.pki.BadRequest
+            The folder's authority cannot be read.
+        """
+        path = folder / "ca.pem"
+        return cls(folder, authority=load_authority(path, folder / "ca.key") if path.exists() else None)
 
     def server(self, name: str, hosts: Sequence[str] = HOSTS) -> Certificate:
         """A service of the centre, at these addresses."""
@@ -79,15 +102,16 @@ class RegionCa:
 
     def _keep(self, name: str, key: bytes, certificate: bytes) -> Certificate:
         files = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key", self.path)
-        _replace(files.key, key)
-        _replace(files.cert, certificate)
+        replace_file(files.key, key)
+        replace_file(files.cert, certificate)
         return files
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Never half a file, and never readable by others."""
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Never half a file, and never readable by others than `mode` says."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
     new.write_bytes(data)
+    new.chmod(mode)
     new.replace(path)
