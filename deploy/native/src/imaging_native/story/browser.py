@@ -1,6 +1,7 @@
 """People at real browsers: Debian's Chromium, driven by Playwright, one context a person."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +34,17 @@ DRAWN = """() => [...document.querySelectorAll('canvas')].some(canvas => {
     return shades.size > 8;
 })"""
 """Whether a canvas of the page shows an image: more than eight shades of grey."""
+
+
+def map_hosts(hosts: Mapping[str, str]) -> list[str]:
+    """The arguments with which Chromium finds these names at other machines; it looks for `*.localhost` at its own."""
+    rules = ",".join(f"MAP {name} {machine}" for name, machine in hosts.items())
+    return [f"--host-resolver-rules={rules}"] if rules else []
+
+
+def trust_origins(origins: str) -> list[str]:
+    """The arguments with which Chromium keeps `Secure` cookies of these addresses although they have no TLS."""
+    return [f"--unsafely-treat-insecure-origin-as-secure={origins}"] if origins else []
 
 
 class Browser:

@@ -38,7 +38,7 @@ class PacsScene:
 
     async def list_study(self) -> str:
         """A modality stores a CT in the PACS; the region lists it, and no pixel has left the hospital."""
-        seed = sum(map(ord, self._hospital))
+        seed = sum(map(ord, self._hospital)) + self._state.get("seed", 0)
         person = PATIENTS[self._hospital]
         self.series = await asyncio.to_thread(ct.write_series, self._folder, slices=SLICES, seed=seed, person=person)
         await fill_pacs(self._state["pacs"][self._hospital], self.series.files)

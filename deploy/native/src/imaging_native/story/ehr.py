@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,14 +19,16 @@ class EhrSubscriber:
     """Reads `ehr-residents-events` from the beginning and keeps what it read."""
 
     def __init__(self, state: dict[str, Any]) -> None:
-        credentials = state["kafka"]["users"]
+        kafka = state["kafka"]
+        secure = ssl.create_default_context(cafile=kafka["ca"]) if kafka.get("ca") else None
         self._consumer = AIOKafkaConsumer(
             "ehr-residents-events",
-            bootstrap_servers=state["kafka"]["bootstrap"],
-            security_protocol="SASL_PLAINTEXT",
+            bootstrap_servers=kafka["bootstrap"],
+            security_protocol="SASL_SSL" if secure else "SASL_PLAINTEXT",
+            ssl_context=secure,
             sasl_mechanism="SCRAM-SHA-512",
             sasl_plain_username="ehr-residents",
-            sasl_plain_password=credentials["ehr-residents"],
+            sasl_plain_password=kafka["users"]["ehr-residents"],
             group_id="ehr-residents",
             auto_offset_reset="earliest",
         )
@@ -109,8 +112,9 @@ class EhrPage:
         await expect(self.page.locator("[data-connected]")).to_be_visible(timeout=DEADLINE_MS)
 
     async def study_appears(self, study_uid: str, images: int) -> None:
-        """The page shows the study with all its images, by itself."""
-        row = self.page.locator(f'#record [data-study="{study_uid}"][data-images="{images}"]')
+        """The page shows the study with all its images, by itself; its report may be among them already."""
+        numbers = ", ".join(f'[data-images="{number}"]' for number in (images, images + 1))
+        row = self.page.locator(f'#record [data-study="{study_uid}"]:is({numbers})')
         await expect(row).to_be_visible(timeout=DEADLINE_MS)
 
     async def ask_for_images(self, study_uid: str) -> None:

@@ -12,6 +12,9 @@ import pydicom
 from imaging_native import ct
 from imaging_native.asking import DEADLINE_SECONDS, parts, until
 
+SEED = 20261124
+"""Of the CT series: the same every time, but where a story may have been played before."""
+
 
 def sample_files() -> list[Path]:
     """The committed list of pydicom's samples that the story sends."""
@@ -27,6 +30,7 @@ class ImageScene:
         self._edge = state["edges"]["community"]
         self._work = work
         self._slices = slices
+        self._seed = state.get("seed", SEED)
         self._web = httpx.AsyncClient(base_url=f"{state['portal']}/dicomweb", timeout=30)
         self._agent = httpx.AsyncClient(base_url=self._edge["http"], timeout=10)
         self._journal: dict[str, str] = {}
@@ -44,7 +48,7 @@ class ImageScene:
 
     async def write(self) -> str:
         """Make the CT series, and look the samples up."""
-        self.ct = await asyncio.to_thread(ct.write_series, self._work / "ct", slices=self._slices, seed=20261124)
+        self.ct = await asyncio.to_thread(ct.write_series, self._work / "ct", slices=self._slices, seed=self._seed)
         headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in sample_files()]
         self._studies = {str(header.StudyInstanceUID) for header in headers} | {self.ct.study_uid}
         return f"{self._slices} CT slices of 526 KB, {len(headers)} samples"
@@ -69,7 +73,7 @@ class ImageScene:
         process = await asyncio.create_subprocess_exec(
             command,
             *("-aet", "MODALITY", "-aec", self._edge["ae_title"], "--decompress-never"),
-            *("127.0.0.1", str(self._edge["dimse_port"])),
+            *(self._edge["host"], str(self._edge["dimse_port"])),
             *map(str, files),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging_native import ct
-from imaging_native.story.browser import Browser, Person
+from imaging_native.story.browser import Browser, Person, map_hosts, trust_origins
 from imaging_native.story.consult import ConsultScene
 from imaging_native.story.distributed import PacsScene, SharedCase
 from imaging_native.story.ehr import EhrPage, EhrSubscriber
@@ -43,7 +43,8 @@ async def play(state: dict[str, Any], *, slices: int = 120, pictures: Path | Non
     async with AsyncExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="region-story-")))
         ehr = await stack.enter_async_context(EhrSubscriber(state))
-        browser = await stack.enter_async_context(Browser(pictures))
+        arguments = [*map_hosts(state.get("browser_hosts", {})), *trust_origins(state.get("secure_origins", ""))]
+        browser = await stack.enter_async_context(Browser(pictures, *arguments))
         doctor = await Person.at(browser, state, "doctor.community")
         images = ImageScene(state, work, slices)
         consult: ConsultScene | None = None
