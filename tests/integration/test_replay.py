@@ -12,7 +12,7 @@ from imaging_native.region import Region
 
 async def run_replay(state: Path, topic: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "imaging_native.replay", topic, env={"REGION_STATE": str(state), "PATH": ""},
+        sys.executable, "-m", "imaging_operate", "replay", topic, env={"REGION_STATE": str(state), "PATH": ""},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await asyncio.wait_for(process.communicate(), 60)

@@ -10,6 +10,7 @@ from imaging_common.events import Envelope, Event, HospitalRegistered, Instances
 from imaging_common.objects.manifest import write_manifest
 from imaging_common.objects.model import Manifest, manifest_key
 from imaging_common.objects.store import FakeObjectStore
+from imaging_common.testing.metrics import Counted
 from indexer.adapters.fake_index import FakeIndex
 from indexer.handlers import build_instances_router, build_router
 from indexer.usecases.announce_study import AnnounceStudy
@@ -63,7 +64,10 @@ class Bench:
 
 async def test_batch_is_indexed_and_located_when_its_pack_follows(make: Any) -> None:
     bench = Bench()
+    visible = Counted("imaging_index_visible_seconds_count", hospital="community", bucket="staging")
+    indexed = Counted("imaging_index_instances_total", hospital="community", kind="batch")
     await bench.handle("instances-received", await bench.stage(make.batch([make.instance(1)])))
+    assert (visible.grown, indexed.grown) == (1, 1)
     pack = make.pack([make.instance(1)])
     await bench.stage(pack)
     stored = InstancesStored(

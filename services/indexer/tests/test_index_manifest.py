@@ -10,6 +10,7 @@ import pytest
 from imaging_common.access import Subject
 from imaging_common.events import InstancesLocated, StudyChanged
 from imaging_common.objects.model import Manifest, manifest_key
+from imaging_common.testing.metrics import Counted
 from indexer.adapters.fake_index import FakeIndex
 from indexer.errors import ForeignManifest
 from indexer.usecases.announce_study import AnnounceStudy
@@ -104,9 +105,10 @@ async def test_newest_header_is_served_and_the_old_one_kept_when_only_the_header
 
 
 async def test_first_pixels_stay_served_when_others_come_under_the_same_uid(make: Any) -> None:
-    index = FakeIndex()
+    index, told = FakeIndex(), Counted("imaging_index_conflicts_total", hospital="community")
     await put(index, make.batch([make.instance(1, pixels="p")]))
     await put(index, make.batch([make.instance(1, pixels="q")]))
+    assert told.grown == 1
     assert index.collections["instances"][f"{KEY}/1.2.3.1.1"]["sha256"] == make.instance(1, pixels="p").sha256
     assert index.collections["studies"][KEY]["conflicts"] == 1
     assert len(index.collections["conflicts"]) == 1

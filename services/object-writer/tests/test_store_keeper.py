@@ -14,6 +14,7 @@ from imaging_common.objects.manifest import read_manifest, write_manifest
 from imaging_common.objects.model import Manifest, batch_key, collection_id
 from imaging_common.objects.rebuild import rebuild_instance
 from imaging_common.objects.store import FakeObjectStore, StoreUnavailable
+from imaging_common.testing.metrics import Counted
 from imaging_native import ct
 from object_writer.adapters.fake_ledger import FakeLedger
 from object_writer.adapters.ledger_contract import Study, check_ledger
@@ -127,10 +128,17 @@ async def test_fake_ledger_keeps_contract_when_used() -> None:
 
 
 async def test_pack_gives_files_back_in_display_order_when_sealed(keeper: Keeper) -> None:
+    packed = Counted("imaging_archive_instances_total", hospital="community")
+    took = Counted("imaging_archive_seal_seconds_count")
+    received, stored = (
+        Counted("imaging_archive_bytes_total", hospital="community", measure=one) for one in ("received", "stored")
+    )
     for numbers in ([3, 1], [2]):
         await keeper.note_batch(await keeper.stage(numbers))
     assert await keeper.seal.seal_next()
     assert not await keeper.seal.seal_next()
+    assert (packed.grown, took.grown) == (3, 1)
+    assert 0 < stored.grown < received.grown == sum(map(len, keeper.files[:3]))
     pack = await keeper.pack()
     assert [i.instance_number for i in pack.instances] == [1, 2, 3]
     assert {i.encoding for i in pack.instances} == {"htj2k"}

@@ -1,5 +1,9 @@
 """Events in: which event leads to which use case."""
 
+from datetime import UTC, datetime
+
+from prometheus_client import Histogram
+
 from imaging_common.events import (
     Envelope,
     HospitalRegistered,
@@ -12,6 +16,7 @@ from imaging_common.events import (
     ReportReceived,
     ResidentMerged,
     StudyAvailable,
+    StudyCheckRequested,
     StudyDeletionRequested,
     StudyHeld,
     StudyRestored,
@@ -19,9 +24,11 @@ from imaging_common.events import (
 )
 from imaging_common.messaging import EventRouter
 from imaging_common.objects.model import ARCHIVE_BUCKET
+from imaging_common.telemetry.metrics import DELAY_BUCKETS
 from indexer.errors import ForeignManifest
 from indexer.ports import Index
 from indexer.usecases.announce_study import AnnounceStudy
+from indexer.usecases.check_study import CheckStudy
 from indexer.usecases.command_study import CommandStudy
 from indexer.usecases.evict_instances import EvictInstances
 from indexer.usecases.index_catalogue import IndexCatalogue
@@ -29,6 +36,13 @@ from indexer.usecases.index_report import IndexReport
 from indexer.usecases.link_patient import LinkPatient, MergeResidents
 from indexer.usecases.sweep_objects import IndexObject
 from indexer.usecases.withdraw_study import WithdrawStudy
+
+VISIBLE_SECONDS = Histogram(
+    "imaging_index_visible_seconds",
+    "Seconds from a batch's announcement by the ingest until it can be found and viewed.",
+    ["hospital", "bucket"],
+    buckets=DELAY_BUCKETS,
+)
 
 
 def build_instances_router(index_object: IndexObject, evict_instances: EvictInstances) -> EventRouter:
@@ -40,6 +54,8 @@ def build_instances_router(index_object: IndexObject, evict_instances: EvictInst
         """On InstancesReceived: index the staged or cached batch; emits StudyChanged."""
         _refuse_foreign(event.hospital, event.study_uid, event.manifest_key)
         await index_object(event.bucket, event.manifest_key)
+        seconds = (datetime.now(UTC) - envelope.time).total_seconds()
+        VISIBLE_SECONDS.labels(event.hospital, event.bucket).observe(max(0.0, seconds))
 
     @router.on(InstancesStored, "instances-stored")
     async def move_location_on_instances_stored(event: InstancesStored, envelope: Envelope) -> None:
@@ -97,6 +113,18 @@ def build_router(
     async def keep_policy_on_hospital_registered(event: HospitalRegistered, envelope: Envelope) -> None:
         """On HospitalRegistered: keep the hospital's tier for studies to come."""
         await index.register(event)
+
+    return router
+
+
+def build_check_router(check_study: CheckStudy) -> EventRouter:
+    """What operators do when something was lost."""
+    router = EventRouter()
+
+    @router.on(StudyCheckRequested, "study-commanded")
+    async def check_study_on_study_check_requested(event: StudyCheckRequested, envelope: Envelope) -> None:
+        """On StudyCheckRequested: compare the study with the object store and mend it; emits StudyChanged."""
+        await check_study(event)
 
     return router
 

@@ -18,9 +18,16 @@ from indexer.adapters.fill_listings import fill_listings
 from indexer.adapters.mongo_index import MongoIndex
 from indexer.adapters.mongo_links import MongoLinks
 from indexer.adapters.mongo_reports import MongoReports
-from indexer.handlers import build_instances_router, build_reports_router, build_residents_router, build_router
+from indexer.handlers import (
+    build_check_router,
+    build_instances_router,
+    build_reports_router,
+    build_residents_router,
+    build_router,
+)
 from indexer.settings import IndexerSettings
 from indexer.usecases.announce_study import AnnounceStudy
+from indexer.usecases.check_study import CheckStudy
 from indexer.usecases.command_study import CommandStudy
 from indexer.usecases.evict_instances import EvictInstances
 from indexer.usecases.index_catalogue import IndexCatalogue
@@ -62,6 +69,7 @@ def build_app(settings: IndexerSettings | None = None) -> FastAPI:
     messaging.include(
         build_router(index, AnnounceStudy(index), index_catalogue, WithdrawStudy(index), CommandStudy(index))
     )
+    messaging.include(build_check_router(CheckStudy(index, store, index_object)))
     reports = MongoReports(client[settings.database])
     index_report = IndexReport(index, reports, store)
     messaging.include(build_reports_router(index_report))

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-from imaging_common.events import Event, HospitalRegistered
+from imaging_common.events import Event, HospitalRegistered, Version
 from indexer.identity import Known
 from indexer.model import Announcement, Document, Tally
 from indexer.residents import Link
@@ -116,6 +116,22 @@ class StudyUnit(Protocol):
 
     async def mark_indexed(self, manifest: str, replaces: Sequence[str]) -> None:
         """Remember that a manifest is indexed, and which packs it takes the place of."""
+        ...
+
+    async def forget_indexed(self) -> None:
+        """The study's manifests that are indexed are new again; replaced and purged ones stay what they are."""
+        ...
+
+    async def places(self) -> set[tuple[str, str]]:
+        """(bucket, data key) of every object that anything of the study is said to lie in."""
+        ...
+
+    async def told(self) -> Version | None:
+        """The version that was told of the study before its document was lost; None: it was not."""
+        ...
+
+    async def note_told(self, version: Version) -> None:
+        """Remember that somebody was told this version."""
         ...
 
     async def mark_replaced(self, manifests: Sequence[str], purged_at: datetime | None = None) -> None:

@@ -5,6 +5,7 @@ from imaging_common.events import (
     HospitalRegistered,
     InstancesLocated,
     InstancesReceived,
+    StudyCheckRequested,
     StudyDeletionRequested,
     StudyHeld,
     StudyOpened,
@@ -15,6 +16,7 @@ from imaging_common.events import (
 from imaging_common.messaging import EventRouter
 from object_writer.errors import ForeignManifest
 from object_writer.ports import CacheLedger, Deletions, Ledger
+from object_writer.usecases.check_study import CheckStudy
 from object_writer.usecases.note_batch import NoteBatch
 from object_writer.usecases.note_cached import NoteCached
 
@@ -71,5 +73,17 @@ def build_router(
     async def order_hold_on_study_held(event: StudyHeld, envelope: Envelope) -> None:
         """On StudyHeld: nothing of the study goes while it is held."""
         await deletions.order_hold(event)
+
+    return router
+
+
+def build_check_router(check_study: CheckStudy) -> EventRouter:
+    """What operators do when something was lost."""
+    router = EventRouter()
+
+    @router.on(StudyCheckRequested, "study-commanded")
+    async def check_study_on_study_check_requested(event: StudyCheckRequested, envelope: Envelope) -> None:
+        """On StudyCheckRequested: packs that are not there are made anew from what is; emits InstancesStored."""
+        await check_study(event)
 
     return router

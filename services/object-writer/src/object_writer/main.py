@@ -19,9 +19,10 @@ from object_writer.adapters.mongo_deletions import MongoDeletions
 from object_writer.adapters.mongo_ledger import MongoLedger
 from object_writer.adapters.mongo_usage import MongoStorageSums
 from object_writer.adapters.pool import PoolCompressor
-from object_writer.handlers import build_router
+from object_writer.handlers import build_check_router, build_router
 from object_writer.settings import ObjectWriterSettings
 from object_writer.usecases.adopt_packs import AdoptPacks
+from object_writer.usecases.check_study import CheckStudy
 from object_writer.usecases.clean_up import CleanUp
 from object_writer.usecases.evict_cache import EvictCache, RemoveEvicted
 from object_writer.usecases.measure_storage import MeasureStorage
@@ -71,6 +72,7 @@ def build_app(settings: ObjectWriterSettings | None = None) -> FastAPI:
     write_pack = WritePack(store, compressor, settings.compressors)
     seal = SealSeries(settings, store, ledger, write_pack, adopt_packs)
     messaging = Messaging(SERVICE, settings)
+    messaging.include(build_check_router(CheckStudy(store, ledger, adopt_packs)))
     messaging.include(build_router(note_batch, note_cached, ledger, cache, deletions))
     relay = OutboxRelay(outbox, messaging.publisher)
 

@@ -199,6 +199,21 @@ class WriteBackDone(Event):
     at: datetime = Field(description="By the agent's clock, UTC.")
 
 
+class AnnounceRequested(Event):
+    """The centre lost what the hospital announced: it is to be announced again, under the next numbers."""
+
+    study_uid: Uid | None = Field(default=None, description="Study Instance UID (0020,000D); None: every study.")
+    user: str = Field(description="Who asked.")
+
+
+class InstancesWanted(Event):
+    """The centre lost these instances: whatever of them still lies in the agent's spool is to be sent once more."""
+
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
+    instances: list[ManifestEntry] = Field(min_length=1, max_length=1000, description="What was lost.")
+    user: str = Field(description="Who asked.")
+
+
 class EchoRequested(Event):
     """An operator wants to know whether the agent's PACS answers a C-ECHO (PS3.7 9.1.5)."""
 

@@ -126,6 +126,17 @@ class StudyRestored(Event):
     user: str = Field(description="Who asked.")
 
 
+class StudyCheckRequested(Event):
+    """What is known of a study is to be compared with what the object store holds of it, and mended."""
+
+    study_uid: Uid = Field(description="Study Instance UID (0020,000D).")
+    holder: HospitalId = Field(description="The holder.")
+    told: Version | None = Field(
+        default=None, description="The last version anybody was told, where it is known: the next one is newer."
+    )
+    user: str = Field(description="Who asked.")
+
+
 class StudyHeld(Event):
     """A legal hold on a study is set or lifted: while it holds nothing of the study is deleted or evicted."""
 

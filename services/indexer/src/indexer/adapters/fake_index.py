@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
-from imaging_common.events import Event, HospitalRegistered
+from imaging_common.events import Event, HospitalRegistered, Version
 from imaging_common.index.fake import FakeIndexReader
 from indexer.errors import VersionTaken
 from indexer.identity import Known, known_of
@@ -216,6 +216,22 @@ class FakeStudyUnit:
     async def mark_indexed(self, manifest: str, replaces: Sequence[str]) -> None:
         self.collections["manifests"].setdefault(manifest, {"_id": manifest})
         self._put("manifests", [{"_id": old, "replaced": True} for old in replaces])
+
+    async def forget_indexed(self) -> None:
+        for name, mark in list(self.collections["manifests"].items()):
+            if name.split("/", 1)[1].startswith(f"{self._key}/") and not mark.get("replaced"):
+                del self.collections["manifests"][name]
+
+    async def places(self) -> set[tuple[str, str]]:
+        rows = [row for name in ("instances", "instance_versions", "conflicts") for row in self._of(name)]
+        return {(row["location"]["bucket"], row["location"]["key"]) for row in rows if row.get("location")}
+
+    async def told(self) -> Version | None:
+        found = self.collections["told"].get(self._key)
+        return None if found is None else Version.model_validate(found["version"])
+
+    async def note_told(self, version: Version) -> None:
+        self._put("told", [{"_id": self._key, "version": version.model_dump()}])
 
     async def mark_replaced(self, manifests: Sequence[str], purged_at: datetime | None = None) -> None:
         said = {"replaced": True} if purged_at is None else {"replaced": True, "purged_at": purged_at}

@@ -16,6 +16,7 @@ from imaging_common.events import HospitalRegistered
 from imaging_common.index.listing import STUDY_INDEXES
 from imaging_common.index.read import SERIES_ORDER
 from imaging_common.messaging.outbox import Outbox
+from imaging_common.mongo import ensure_index
 from indexer.adapters.mongo_unit import MongoStudyUnit
 from indexer.model import Document
 from indexer.ports import StudyUnit
@@ -56,7 +57,7 @@ class MongoIndex:
             for fields in indexes:
                 keys = [(name.removeprefix("-"), -1 if name.startswith("-") else 1) for name in fields]
                 sparse = fields == ("quiet_due",)
-                await self._database[collection].create_index(keys, sparse=sparse)
+                await ensure_index(self._database[collection], keys, sparse=sparse)
         await self._database.meta.update_one({"_id": "epoch"}, {"$max": {"epoch": self.epoch}}, upsert=True)
         stored = await self._database.meta.find_one({"_id": "epoch"})
         self.epoch = int((stored or {})["epoch"])

@@ -10,6 +10,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from imaging_common.events import PatientLinked, PatientUnlinked, ResidentMerged
+from imaging_common.mongo import ensure_index
 from indexer.model import Document
 from indexer.residents import UNLINKED, heard, patient_key
 
@@ -24,7 +25,7 @@ class MongoLinks:
     async def prepare(self) -> None:
         """See `Links.prepare`."""
         await self._database.links.create_index([("linked_by", 1), ("hospital", 1)])
-        await self._database.links.create_index([("unapplied", 1)], sparse=True)
+        await ensure_index(self._database.links, [("unapplied", 1)], sparse=True)
         await self._database.links.create_index([("resident_id", 1)])
         await self._database.merges.create_index([("into", 1)])
 

@@ -6,6 +6,7 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
+from imaging_common.mongo import ensure_index
 from indexer.errors import ReportTaken
 from indexer.model import Document
 from indexer.reports import Candidate, Statement
@@ -30,9 +31,9 @@ class MongoReports:
                 keys = [(name.removeprefix("-"), -1 if name.startswith("-") else 1) for name in fields]
                 await self._database[collection].create_index(keys)
         in_review = {"matched": "review"}
-        await self._database.reports.create_index([("received_at", -1)], partialFilterExpression=in_review)
-        await self._database.reports.create_index([("matched", 1), ("_id", 1)], partialFilterExpression=in_review)
-        await self._database.reports.create_index([("uncounted", 1)], sparse=True)
+        await ensure_index(self._database.reports, [("received_at", -1)], partialFilterExpression=in_review)
+        await ensure_index(self._database.reports, [("matched", 1), ("_id", 1)], partialFilterExpression=in_review)
+        await ensure_index(self._database.reports, [("uncounted", 1)], sparse=True)
 
     async def put_version(self, version: Document) -> None:
         """See `Reports.put_version`."""

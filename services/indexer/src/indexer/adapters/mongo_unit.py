@@ -8,7 +8,8 @@ from bson import ObjectId
 from pymongo import InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from imaging_common.events import Event, ManifestEntry, RejectedEntry
+from imaging_common.events import Event, ManifestEntry, RejectedEntry, Version
+from imaging_common.objects.model import ARCHIVE_BUCKET, CACHE_BUCKET, STAGING_BUCKET
 from indexer.errors import VersionTaken
 from indexer.identity import Known, known_of
 from indexer.model import Announcement, Document, Tally
@@ -250,6 +251,33 @@ class MongoStudyUnit:
         operations = [UpdateOne({"_id": manifest}, {"$setOnInsert": {"replaced": False}}, upsert=True)]
         operations += [UpdateOne({"_id": old}, {"$set": {"replaced": True}}, upsert=True) for old in replaces]
         await self._bulk("manifests", operations)
+
+    async def forget_indexed(self) -> None:
+        below = [f"{bucket}/{self._key}" for bucket in (STAGING_BUCKET, ARCHIVE_BUCKET, CACHE_BUCKET)]
+        where = {
+            "$or": [{"_id": {"$gt": f"{folder}/", "$lt": f"{folder}0"}} for folder in below],
+            "replaced": {"$ne": True},
+            "purged_at": None,
+        }
+        await self._database.manifests.delete_many(where, session=self._session)
+
+    async def places(self) -> set[tuple[str, str]]:
+        found = set[tuple[str, str]]()
+        for collection in ("instances", "instance_versions", "conflicts"):
+            pipeline = [
+                {"$match": {"study_key": self._key, "location": {"$ne": None}}},
+                {"$group": {"_id": {"bucket": "$location.bucket", "key": "$location.key"}}},
+            ]
+            rows = await self._database[collection].aggregate(pipeline, session=self._session)
+            found |= {(row["_id"]["bucket"], row["_id"]["key"]) for row in await rows.to_list()}
+        return found
+
+    async def told(self) -> Version | None:
+        found = await self._database.told.find_one({"_id": self._key}, session=self._session)
+        return Version.model_validate(found["version"]) if found else None
+
+    async def note_told(self, version: Version) -> None:
+        await self._replace("told", [{"_id": self._key, "version": version.model_dump()}])
 
     async def mark_replaced(self, manifests: Sequence[str], purged_at: datetime | None = None) -> None:
         marked = {"$set": {"replaced": True, **({} if purged_at is None else {"purged_at": purged_at})}}

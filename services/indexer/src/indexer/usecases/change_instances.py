@@ -35,6 +35,11 @@ class InstanceChange:
         """Whether anything was put aside."""
         return bool(self._former or self._conflicting)
 
+    @property
+    def conflicts(self) -> int:
+        """Instances that were kept aside for a person to decide."""
+        return len(self._conflicting)
+
     async def take(self, chunk: Sequence[StoredInstance]) -> None:
         """Judge each instance against what is known."""
         uids = [stored.sop_instance_uid for stored in chunk]

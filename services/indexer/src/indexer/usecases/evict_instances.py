@@ -40,7 +40,7 @@ class EvictInstances:
             if before is None:
                 return
             if event.bucket == "cache":
-                state = await _forget_locations(unit, keys)
+                state = await forget_locations(unit, keys)
             else:
                 state = await _bury(unit, keys, before, self._now())
             await restate_study(
@@ -50,7 +50,8 @@ class EvictInstances:
         await self._index.change(event.hospital, event.study_uid, work)
 
 
-async def _forget_locations(unit: StudyUnit, keys: Sequence[str]) -> Document:
+async def forget_locations(unit: StudyUnit, keys: Sequence[str]) -> Document:
+    """Nothing of the study is said to lie in these data objects any more."""
     evicted = [d["sop_instance_uid"] for d in await unit.lying_in("instances", keys)]
     await unit.amend({uid: {"location": None} for uid in evicted})
     for collection in ("instance_versions", "conflicts"):

@@ -4,6 +4,8 @@ leave, with the events that say so, in one transaction per thousand instances.""
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from prometheus_client import Counter
+
 from imaging_common.events import InstancesLocated, ManifestEntry
 from imaging_common.objects.model import ARCHIVE_BUCKET, Manifest, StoredInstance, manifest_key
 from imaging_common.telemetry import get_logger
@@ -16,6 +18,10 @@ from indexer.usecases.restate_study import restate_study
 CHUNK = 1000
 """Instances per transaction: MongoDB ends transactions after 60 s."""
 LOCATED_TOPIC = "instances-located"
+INDEXED = Counter("imaging_index_instances", "Instances of manifests that were indexed", ["hospital", "kind"])
+CONFLICTS = Counter(
+    "imaging_index_conflicts", "Instances kept aside: known UID, other pixels; a person decides", ["hospital"]
+)
 log = get_logger(__name__)
 
 
@@ -44,6 +50,7 @@ class IndexManifest:
         replaces = [f"{ARCHIVE_BUCKET}/{key}" for key in manifest.replaces]
         chunks = [manifest.instances[i : i + CHUNK] for i in range(0, len(manifest.instances), CHUNK)] or [[]]
         tier = await self._index.tier_of(manifest.hospital)
+        conflicts: dict[str, int] = {}
         for position, chunk in enumerate(chunks):
             last = position == len(chunks) - 1
 
@@ -52,6 +59,7 @@ class IndexManifest:
                     return
                 change = InstanceChange(unit, manifest)
                 await change.take(chunk)
+                conflicts[chunk[0].sop_instance_uid if chunk else ""] = change.conflicts
                 await change.write()
                 rejected = await reject_instances(unit, manifest, chunk, change.study)
                 quiet_due = self._now() + self._quiet if change.arrived and not manifest.has_edge else None
@@ -72,6 +80,8 @@ class IndexManifest:
                     await _emit_located(unit, manifest, key, chunk)
 
             await self._index.change(manifest.hospital, manifest.study_uid, work)
+        INDEXED.labels(manifest.hospital, manifest.kind).inc(len(manifest.instances))
+        CONFLICTS.labels(manifest.hospital).inc(sum(conflicts.values()))
         log.info("manifest indexed", kind=manifest.kind, instances=len(manifest.instances), hospital=manifest.hospital)
 
     async def _say_again(self, manifest: Manifest, key: str, name: str) -> None:

@@ -25,15 +25,18 @@ async def restate_study(
     quiet_due: datetime | None = None,
     quiet_over: bool = False,
     relink: bool = False,
+    told: Version | None = None,
 ) -> None:
     """Recompute the study; with a change the version rises by one and `StudyChanged` goes to the outbox.
 
     `state` are fields to be set as they are; `recount` says that something was put aside, so that history is
     counted anew; `quiet_due` starts the quiet timer anew; `quiet_over` says that it ran out; `relink`
-    looks the patient's link up again.
+    looks the patient's link up again; `told` is a version that somebody was told: what is said now is newer.
     """
     before = await unit.study()
     study = empty_study(holder, study_uid, tier, now) | (before or {})
+    if before is None:
+        told = told or await unit.told()
     if facts is not None and facts.values:
         study |= {**facts.values, "facts_from": facts.source}
     study |= state or {}
@@ -49,11 +52,14 @@ async def restate_study(
     await _complete(unit, study, tier)
     await link_study(unit, study, before, relink=relink)
     study |= listing_of(study)
-    if before is not None and _statement_of(study) == _statement_of(before):
+    version = Version.model_validate(study["version"])
+    lags = told is not None and not version.newer_than(told)
+    if before is not None and not lags and _statement_of(study) == _statement_of(before):
         if study != before:
             await unit.put_study(study, replaces=before["version"])
         return
-    version = Version.model_validate(study["version"])
+    if told is not None and lags:
+        version = told
     newer = Version(epoch=epoch, n=1) if epoch > version.epoch else Version(epoch=version.epoch, n=version.n + 1)
     study |= {"version": newer.model_dump(), "updated_at": now}
     await unit.put_study(study, replaces=(before or {}).get("version", {"epoch": 0, "n": 0}))

@@ -128,7 +128,7 @@ class FakeLedger:
                 closed=pack.closed,
             )
             for key, pack in self.packs.items()
-            if pack.series == series_id and pack.replaced_at is None and pack.purged_at is None
+            if pack.series == series_id and not pack.gone and pack.replaced_at is None and pack.purged_at is None
         ]
 
     async def known_packs(self, manifest_keys: Collection[str]) -> set[str]:
@@ -167,6 +167,26 @@ class FakeLedger:
         instance.pack = None if instance.pack == manifest_key else instance.pack
         instance.lost = instance.pack is None and not instance.batches
         return instance.lost
+
+    async def packs_of_study(self, study_id: str) -> list[str]:
+        """See `Ledger.packs_of_study`."""
+        mine = {key: pack for key, pack in self.packs.items() if pack.series.startswith(f"{study_id}/")}
+        return [key for key, pack in mine.items() if not pack.gone and pack.purged_at is None]
+
+    async def batches_of_study(self, study_id: str) -> list[str]:
+        """See `Ledger.batches_of_study`."""
+        return [k for k, b in self.batches.items() if k.startswith(f"{study_id}/") and b.purged_at is None]
+
+    async def note_pack_lost(self, manifest_key: str) -> None:
+        """See `Ledger.note_pack_lost`."""
+        pack = self.packs.get(manifest_key)
+        if pack is None or pack.gone:
+            return
+        pack.gone = True
+        for instance in self.instances.values():
+            if instance.pack == manifest_key:
+                instance.pack = instance.located_in = instance.located_at = None
+                instance.lost = not instance.batches
 
     async def note_located(self, event: InstancesLocated) -> None:
         """See `Ledger.note_located`."""

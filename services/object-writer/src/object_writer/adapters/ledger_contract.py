@@ -169,7 +169,26 @@ async def _check_loss(ledger: Ledger, study: Study) -> None:
     again, again_key = study.batch(8, 7)
     await ledger.note_batch(again, again_key)
     assert name in (await ledger.pending(study.series)).names
+    await _check_pack_lost(ledger, study)
     await _check_policies(ledger, study.hospital)
+
+
+async def _check_pack_lost(ledger: Ledger, study: Study) -> None:
+    """A pack that is not in the archive: what staging has waits to be packed again, the rest to be sent again."""
+    study_id = f"{study.hospital}/{study.study_uid}"
+    packs = await ledger.packs_of_study(study_id)
+    (newest,) = [record.manifest_key for record in await ledger.packs_of(study.series)]
+    assert newest in packs
+    staged = await ledger.batches_of_study(study_id)
+    assert staged
+    assert await ledger.known_batches(staged) == set(staged)
+    assert await ledger.packs_of_study(f"{study_id}9") == []
+    for _ in range(2):
+        await ledger.note_pack_lost(newest)
+    assert newest not in await ledger.packs_of_study(study_id)
+    assert await ledger.packs_of(study.series) == []
+    waiting = {uid.rsplit(".", 1)[1] for uid, _ in (await ledger.pending(study.series)).names}
+    assert {"1", "2", "3"} <= waiting
 
 
 async def _check_policies(ledger: Ledger, hospital: str) -> None:

@@ -126,6 +126,23 @@ class LedgerWrites:
         await self._count_waiting(series)
         return lost
 
+    async def note_pack_lost(self, key: str) -> None:
+        """See `Ledger.note_pack_lost`."""
+        pack = await self._one("packs", {"_id": key})
+        if pack is None or pack["gone"]:
+            return
+        members = await self._find("instances", {"pack": key})
+        for instance in members:
+            change = {"pack": None, "located_in": None, "located_at": None, "lost": not instance["batches"]}
+            await self._set("instances", instance["_id"], change, upsert=False)
+        for batch in {batch for instance in members for batch in instance["batches"]}:
+            left = await self._db["instances"].count_documents(
+                {"batches": batch, "located_in": None}, session=self._session
+            )
+            await self._set("batches", batch, {"left": left, "settled_at": None}, upsert=False)
+        await self._set("packs", key, {"gone": True}, upsert=False)
+        await self._count_waiting(pack["series"])
+
     async def note_located(self, event: InstancesLocated) -> None:
         """See `Ledger.note_located`."""
         ids = [f"{event.hospital}/{event.study_uid}/{e.sop_instance_uid}/{e.sha256}" for e in event.instances]

@@ -11,6 +11,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from imaging_common.messaging.outbox import Outbox
+from imaging_common.mongo import ensure_index
 from imaging_common.objects.model import Manifest
 from object_writer.adapters.transactions import Document, Transactions
 from object_writer.eviction import CachedStudy
@@ -37,7 +38,7 @@ class MongoCacheLedger:
             await self._db["cache_batches"].create_index([(field, 1) for field in fields])
         for fields in STUDY_INDEXES:
             index = [(field, 1) for field in fields]
-            await self._db["cache_studies"].create_index(index, partialFilterExpression=CACHED)
+            await ensure_index(self._db["cache_studies"], index, partialFilterExpression=CACHED)
 
     async def note_batch(self, manifest: Manifest, manifest_key: str) -> None:
         """See `CacheLedger.note_batch`."""

@@ -1,5 +1,6 @@
 """`Ledger` on MongoDB: collections `instances`, `series`, `batches`, `packs`, `policies`, and the outbox `events`."""
 
+import re
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -109,7 +110,7 @@ class MongoLedger:
 
     async def packs_of(self, series_id: str) -> list[PackRecord]:
         """See `Ledger.packs_of`."""
-        where = {"series": series_id, "replaced_by": None, "purged_at": None}
+        where = {"series": series_id, "replaced_by": None, "purged_at": None, "gone": {"$ne": True}}
         found = await self._db["packs"].find(where).to_list()
         records = []
         for pack in found:
@@ -134,6 +135,20 @@ class MongoLedger:
     async def note_damaged(self, series_id: str, name: Name, manifest_key: str) -> bool:
         """See `Ledger.note_damaged`."""
         return await self._transaction(lambda writes: writes.note_damaged(series_id, name, manifest_key))
+
+    async def packs_of_study(self, study_id: str) -> list[str]:
+        """See `Ledger.packs_of_study`."""
+        where = {"series": {"$regex": f"^{re.escape(study_id)}/"}, "gone": False, "purged_at": None}
+        return [document["_id"] async for document in self._db["packs"].find(where, {"_id": 1})]
+
+    async def batches_of_study(self, study_id: str) -> list[str]:
+        """See `Ledger.batches_of_study`."""
+        where = {"_id": {"$gt": f"{study_id}/", "$lt": f"{study_id}0"}, "open": True, "purged_at": None}
+        return [document["_id"] async for document in self._db["batches"].find(where, {"_id": 1})]
+
+    async def note_pack_lost(self, manifest_key: str) -> None:
+        """See `Ledger.note_pack_lost`."""
+        await self._transaction(lambda writes: writes.note_pack_lost(manifest_key))
 
     async def note_located(self, event: InstancesLocated) -> None:
         """See `Ledger.note_located`."""

@@ -1,5 +1,6 @@
 """`StorageSums` over the ledgers' collections `packs`, `batches` and `cache_studies`."""
 
+from datetime import datetime
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -26,6 +27,13 @@ class MongoStorageSums:
     async def usage(self) -> list[TierUsage]:
         """See `StorageSums.usage`."""
         return [one for tier in HELD for one in await self._of(tier)]
+
+    async def oldest_waiting(self) -> datetime | None:
+        """See `StorageSums.oldest_waiting`."""
+        found = await self._db["series"].find_one(
+            {"waiting": {"$gt": 0}}, {"last_received_at": 1}, sort=[("last_received_at", 1)], max_time_ms=DEADLINE_MS
+        )
+        return found["last_received_at"] if found else None
 
     async def _of(self, tier: Tier) -> list[TierUsage]:
         collection, where, name, size = HELD[tier]

@@ -107,6 +107,18 @@ class Ledger(Protocol):
         """This copy of the instance cannot be read. Whether it was the last one: then the instance is lost."""
         ...
 
+    async def packs_of_study(self, study_id: str) -> list[str]:
+        """Manifest keys of every pack of a study (`<hospital>/<study>`) that should be in the archive."""
+        ...
+
+    async def batches_of_study(self, study_id: str) -> list[str]:
+        """Manifest keys of every batch of a study that should be in staging."""
+        ...
+
+    async def note_pack_lost(self, manifest_key: str) -> None:
+        """The pack is not in the archive: its instances are packed from staging again, or wait to be sent again."""
+        ...
+
     async def note_located(self, event: InstancesLocated) -> None:
         """The index reads these instances from the pack; emits BatchStored to a hospital with an edge agent."""
         ...

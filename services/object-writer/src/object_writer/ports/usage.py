@@ -1,5 +1,6 @@
 """Sums over what the store keeper knows of the buckets."""
 
+from datetime import datetime
 from typing import Protocol
 
 from imaging_common.events import TierUsage
@@ -12,13 +13,22 @@ class StorageSums(Protocol):
         """Per hospital and tier, whatever has something."""
         ...
 
+    async def oldest_waiting(self) -> datetime | None:
+        """When the series was last sent something that has waited longest for its pack; None: none waits."""
+        ...
+
 
 class FakeStorageSums:
     """`StorageSums` with what was put in."""
 
-    def __init__(self, usage: list[TierUsage]) -> None:
+    def __init__(self, usage: list[TierUsage], oldest: datetime | None = None) -> None:
         self.sums = usage
+        self.oldest = oldest
 
     async def usage(self) -> list[TierUsage]:
         """See `StorageSums.usage`."""
         return self.sums
+
+    async def oldest_waiting(self) -> datetime | None:
+        """See `StorageSums.oldest_waiting`."""
+        return self.oldest

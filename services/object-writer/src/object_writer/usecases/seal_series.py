@@ -6,7 +6,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from imaging_common.objects.manifest import UnreadableManifest, read_manifest, write_manifest
 from imaging_common.objects.model import (
@@ -19,6 +19,7 @@ from imaging_common.objects.model import (
 )
 from imaging_common.objects.store import ObjectNotFound, ObjectStore
 from imaging_common.telemetry import attached, current_traceparent, get_logger, get_tracer
+from imaging_common.telemetry.metrics import DELAY_BUCKETS
 from object_writer.errors import PackNotVerified
 from object_writer.model import Name, Source, cut, display_order
 from object_writer.ports import DueSeries, Ledger, PackRecord, Policy
@@ -28,7 +29,11 @@ from object_writer.usecases.write_pack import WritePack, Written
 
 SCRATCH_PREFIX = "imaging-pack-"
 READ_BACK_BYTES = 4 * 1024 * 1024
-PACKED = Counter("imaging_archive_bytes", "Bytes of instances packed", ["measure"])
+PACKED = Counter("imaging_archive_bytes", "Bytes of instances packed", ["hospital", "measure"])
+SEALED = Counter("imaging_archive_instances", "Instances packed and verified", ["hospital"])
+SEAL_SECONDS = Histogram(
+    "imaging_archive_seal_seconds", "Seconds from a series' lease until its packs are verified", buckets=DELAY_BUCKETS
+)
 DAMAGED = Counter("imaging_objects_damaged", "Copies of instances that cannot be read", ["outcome"])
 log = get_logger(__name__)
 _tracer = get_tracer(__name__)
@@ -59,7 +64,7 @@ class SealSeries:
             return False
         failed = True
         try:
-            with attached(due.traceparent), _tracer.start_as_current_span("seal series"):
+            with attached(due.traceparent), _tracer.start_as_current_span("seal series"), SEAL_SECONDS.time():
                 await self._seal(due)
             failed = False
         finally:
@@ -137,8 +142,9 @@ class SealSeries:
         await self._ledger.renew(series_id)
         await write_manifest(self._store, ARCHIVE_BUCKET, manifest)
         await self._ledger.note_pack(manifest, key)
-        PACKED.labels("received").inc(sum(i.original_length for i in written.instances))
-        PACKED.labels("stored").inc(written.size)
+        PACKED.labels(hospital, "received").inc(sum(i.original_length for i in written.instances))
+        PACKED.labels(hospital, "stored").inc(written.size)
+        SEALED.labels(hospital).inc(len(written.instances))
         log.info("pack sealed", hospital=hospital, instances=len(written.instances), bytes=written.size)
 
     async def _verify(self, data_key: str, written: Written) -> None:
