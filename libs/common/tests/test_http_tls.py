@@ -19,8 +19,8 @@ from imaging_common.http.serve import _context, _Server
 from imaging_common.settings import ServiceSettings
 from imaging_common.testing.waiting import until
 from imaging_common.tls import BadTls, TlsFiles, client_context
-from imaging_native.pki import RegionCa
 from imaging_native.ports import free_port
+from imaging_operate.certificates import RegionCa
 
 
 @dataclass

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +17,10 @@ from imaging_common.events import AuditRecorded, Envelope, StudyOpened, StudyPin
 from imaging_common.messaging import DeadLetterLimit, EventRouter, FakePublisher, RetryPolicy
 from imaging_common.messaging.cloudevents import read_envelope, read_event, to_record
 from imaging_common.messaging.commits import OffsetCommits
+from imaging_common.messaging.consumer import SettleMiddleware
 from imaging_common.messaging.settlement import Settlement
 from imaging_common.messaging.topics import dead_letter_topic, source_topic, subscription_pattern
+from imaging_common.testing.metrics import Counted
 
 OPENED = StudyOpened(study_uid="1.2.3", holder="community", opened_at=datetime(2026, 11, 24, tzinfo=UTC))
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -253,3 +257,16 @@ async def test_audit_record_is_published_and_failure_is_not_swallowed() -> None:
     publisher.fail_with = PublishFailed("away")
     with pytest.raises(PublishFailed):
         await trail.record(action="view", outcome="success", user="doctor.community")
+
+
+async def test_age_of_a_message_is_measured_when_it_was_handled() -> None:
+    consumer = FakeConsumer()
+    context = SimpleNamespace(get_local=lambda _: SimpleNamespace(consumer=consumer))
+    message = record("study-used", timestamp=round((time.time() - 40) * 1000))
+    labels = {"topic": "study-used", "type": "StudyOpened"}
+    count = Counted("imaging_message_age_seconds_count", **labels)
+    seconds = Counted("imaging_message_age_seconds_sum", **labels)
+    handling = SettleMiddleware(message, context=context, settlement=settlement(FakeKafka()))
+    await handling.__aexit__(None, None, None)
+    assert count.grown == 1
+    assert seconds.grown == pytest.approx(40, abs=5)

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from imaging_common import tls
 from imaging_common.tls import BadTls, Rotating, TlsFiles, client_context, names_of_pem, server_context
-from imaging_native.pki import RegionCa
+from imaging_operate.certificates import RegionCa
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from audit.anchoring import Anchoring
 from audit.model import Anchor, Head, make_link
 from audit.usecases import anchor_heads, append_record, verify_chains
 from imaging_common.events import AuditRecorded
+from imaging_common.testing.metrics import Counted, gauge
 from imaging_common.testing.waiting import until
 
 NOW = datetime(2026, 11, 24, 8, 12, tzinfo=UTC)
@@ -71,9 +72,11 @@ async def test_anchoring_goes_on_and_says_so_when_the_vault_fails_in_whatever_wa
             raise ValueError("a bug, not an outage")
 
     anchoring = Anchoring(store, Broken(), HOUR)
+    failures = Counted("imaging_audit_anchor_failures_total")
     await anchoring.start()
     await until(lambda: "ValueError" in anchoring.state, what="its state")
     await anchoring.stop()
+    assert failures.grown == 1
 
 
 async def test_running_service_anchors_at_once_and_says_so(store: FakeRecordStore) -> None:
@@ -83,3 +86,5 @@ async def test_running_service_anchors_at_once_and_says_so(store: FakeRecordStor
     await until(lambda: bool(vault.kept), what="the first anchor")
     await until(lambda: anchoring.state.startswith("anchored"), what="its state")
     await anchoring.stop()
+    anchored_at = gauge("imaging_audit_anchored_timestamp_seconds")
+    assert anchored_at == pytest.approx(datetime.now(UTC).timestamp(), abs=60)

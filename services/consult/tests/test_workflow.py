@@ -22,6 +22,7 @@ from imaging_common.events import (
     StudyReleased,
 )
 from imaging_common.messaging import FakePublisher
+from imaging_common.testing.metrics import Counted
 
 from .conftest import Parts
 from .people import (
@@ -112,7 +113,12 @@ def test_every_row_has_somebody_who_can_do_it() -> None:
 
 
 async def test_case_goes_from_application_to_acknowledgement(desk: Desk, store: FakeConsultStore) -> None:
+    steps = Counted("imaging_consult_transitions_total", hospital="secondary", action="issue")
+    read = Counted("imaging_consult_state_seconds_count", hospital="secondary", state="reading")
+    told = Counted("imaging_consult_report_seconds_count", hospital="secondary", urgency="routine")
     case = await desk.to(State.ACKNOWLEDGED)
+    assert (case.consultant_hospital, case.urgency) == ("secondary", "routine")
+    assert (steps.grown, read.grown, told.grown) == (1, 1, 1)
     assert [step.action for step in case.timeline] == ["submit", "claim", "read", "draft", "issue", "acknowledge"]
     assert sent(store) == [
         "ConsultSubmitted",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imaging_native.pki import RegionCa
+from imaging_operate.certificates import RegionCa
 
 
 @pytest.fixture(scope="session")

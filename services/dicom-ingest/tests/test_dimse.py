@@ -24,8 +24,8 @@ from imaging_common.objects.store import FakeObjectStore
 from imaging_common.testing.waiting import until
 from imaging_common.tls import client_context
 from imaging_native import ct
-from imaging_native.pki import RegionCa
 from imaging_native.process import free_port
+from imaging_operate.certificates import RegionCa
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ECHO = "1.2.840.10008.1.1"

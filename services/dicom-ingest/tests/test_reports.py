@@ -23,7 +23,7 @@ from imaging_common.messaging import FakePublisher
 from imaging_common.objects.reports import ReportManifest, report_key
 from imaging_common.objects.store import FakeObjectStore, StoreUnavailable
 from imaging_common.testing.peers import ShowsCertificate
-from imaging_native.pki import RegionCa
+from imaging_operate.certificates import RegionCa
 
 TOKENS = {
     "edge": Claims("edge-community", "community", frozenset({"edge-agent"})),

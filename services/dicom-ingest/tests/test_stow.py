@@ -35,8 +35,9 @@ from imaging_common.objects.catalogue import Catalogue, CatalogueInstance, encod
 from imaging_common.objects.manifest import read_manifest
 from imaging_common.objects.model import collection_id
 from imaging_common.objects.store import FakeObjectStore, StoreFull, StoreUnavailable
+from imaging_common.testing.metrics import Counted
 from imaging_common.testing.peers import ShowsCertificate
-from imaging_native.pki import RegionCa
+from imaging_operate.certificates import RegionCa
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 TOKENS = {
@@ -194,7 +195,10 @@ async def test_repetition_is_stored_once_when_in_one_request(ingest: Ingest) -> 
 async def test_rest_is_stored_when_some_are_refused(ingest: Ingest) -> None:
     cut = dicom_file(2)[:-100]
     other = dicom_file(1, study="1.2.4")
+    stored = Counted("imaging_ingest_instances_total", hospital="community", outcome="stored")
+    size = Counted("imaging_ingest_bytes_total", hospital="community", bucket="staging")
     answer = await ingest.post(multipart(dicom_file(1), cut, b"no DICOM", other, b""), "/studies/1.2.3")
+    assert (stored.grown, size.grown) == (1, len(dicom_file(1)))
     assert answer.status_code == 202
     document = answer.json()
     assert values(document, "00081199", "00081155") == ["1.2.3.9.1"]

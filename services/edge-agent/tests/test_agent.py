@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -310,5 +311,8 @@ async def test_batches_resume_when_the_agent_restarts_after_the_centre_was_away(
 async def test_metrics_and_journal_answer_only_what_they_should(agent: Agent) -> None:
     metrics = (await agent.client.get("/metrics")).text
     assert 'imaging_edge_spool_instances{state="received"} 0.0' in metrics
+    assert "imaging_edge_oldest_unsent_seconds 0.0" in metrics
+    assert re.search(r"^imaging_edge_disk_free_bytes [1-9]", metrics, re.MULTILINE)
+    assert "imaging_edge_pacs_reachable 1.0" not in metrics
     assert (await agent.client.get("/journal", params={"study": "../x"})).status_code == 422
     assert (await agent.client.get("/health/live")).status_code == 200

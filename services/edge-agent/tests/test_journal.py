@@ -141,3 +141,33 @@ def test_journal_is_shared_by_processes_and_tells_what_is_held(tmp_path: Path) -
     assert first.refusals() == {"full": 2}
     first.close()
     second.close()
+
+
+def test_what_was_announced_is_announced_again_under_the_next_number(journal: Journal) -> None:
+    journal.add([arrival(1), arrival(2, study="1.3")])
+    assert journal.announce_again(None) == 0, "nothing was announced yet"
+    for study in ("1.2", "1.3"):
+        journal.announce(study, announcement)
+    assert journal.studies_to_announce() == {}
+    assert journal.announce_again("1.2") == 1
+    assert list(journal.studies_to_announce()) == ["1.2"]
+    assert journal.announce_again(None) == 1, "the other one; the first waits already"
+    journal.announce("1.2", announcement)
+    numbers = [one.event.announcement for one in journal.next_events(10) if isinstance(one.event, StudyAvailable)]
+    assert numbers == [1, 1, 2]
+
+
+def test_what_the_centre_lost_is_sent_again_while_it_is_here(journal: Journal) -> None:
+    journal.add([arrival(n) for n in (1, 2, 3)])
+    one, two, three = journal.to_send("1.2", 10)
+    journal.mark_sent([one.number, two.number, three.number])
+    entries = [ManifestEntry(sop_instance_uid=i.sop_instance_uid, sha256=i.sha256) for i in (one, two, three)]
+    journal.mark_stored("1.2", entries[:2])
+    journal.mark_removed([two.number])
+    assert journal.send_again("1.2", entries) == 2, "of the second the file is gone"
+    assert [i.sop_instance_uid for i in journal.to_send("1.2", 10)] == [one.sop_instance_uid, three.sop_instance_uid]
+    assert journal.usage().instances[State.RECEIVED] == 2
+    assert journal.studies_to_send() == [("1.2", False)]
+    journal.mark_sent([one.number, three.number])
+    assert journal.mark_stored("1.2", entries) == 2
+    assert journal.send_again("1.9", entries) == 0

@@ -37,6 +37,7 @@ from imaging_common.events import (
     SeriesWanted,
 )
 from imaging_common.messaging import FakePublisher
+from imaging_common.telemetry import attached
 from imaging_common.testing.waiting import until
 
 
@@ -187,6 +188,20 @@ async def test_what_is_wanted_first_goes_first_and_alone_when_a_study_is_opened(
     assert (end.state, end.instances_done, end.instances_total, end.bytes_done) == ("done", 120, 120, 120_000)
     assert not list(bench.folder.path.iterdir())
     assert bench.folder.used == 0
+
+
+async def test_who_asked_is_told_in_the_same_trace_when_a_study_is_opened(bench: Bench) -> None:
+    bench.contents.put("1.2", 3)
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    with attached(f"00-{trace_id}-b7ad6b7169203331-01"):
+        asked = bench.log.take_request(request(1, "1.2"))
+    assert asked is not None
+    assert trace_id in (asked.traceparent or "")
+    async with bench.running():
+        await bench.retrievals.add_original(asked)
+        await bench.ended()
+    (event,) = [one for one in bench.journal.next_events(10) if isinstance(one.event, RetrieveProgressed)]
+    assert trace_id in (event.traceparent or "")
 
 
 async def test_only_the_asked_for_series_come_when_a_request_names_them(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from cryptography import x509
 
 from imaging_common.dicom.handshake import secure
 from imaging_common.tls import server_context
-from imaging_native.pki import Certificate, RegionCa
+from imaging_operate.certificates import Certificate, RegionCa
 
 
 def _neighbour(name: str) -> ModuleType:

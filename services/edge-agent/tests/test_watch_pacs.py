@@ -177,6 +177,24 @@ async def test_study_is_withdrawn_only_after_several_whole_sweeps_and_comes_back
     assert bench.said("1.2.2") == [("StudyAvailable", 1)]
 
 
+async def test_all_is_announced_again_when_the_centre_lost_it(bench: Bench) -> None:
+    bench.pacs.put("1.2.1", date=TODAY)
+    bench.pacs.put("1.2.2", date=OLD)
+    bench.pacs.put("1.2.3", date=TODAY)
+    await bench.sweep()
+    del bench.pacs.contents["1.2.3"]
+    for _ in range(3):
+        await bench.sweep()
+    assert await bench.watch.announce_again(None) == 2
+    await bench.sweep()
+    for uid in ("1.2.1", "1.2.2"):
+        assert bench.said(uid) == [("StudyAvailable", 1), ("StudyAvailable", 2)]
+    assert bench.said("1.2.3") == [("StudyAvailable", 1), ("StudyWithdrawn", 2), ("StudyWithdrawn", 3)]
+    assert await bench.watch.announce_again("1.2.2") == 1
+    await bench.sweep()
+    assert (bench.said("1.2.2")[-1], bench.said("1.2.1")[-1]) == (("StudyAvailable", 3), ("StudyAvailable", 2))
+
+
 async def test_study_counts_as_there_again_when_it_was_missed_only_now_and_then(bench: Bench) -> None:
     bench.pacs.put("1.2.1", date=TODAY)
     await bench.sweep()

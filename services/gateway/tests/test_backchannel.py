@@ -14,7 +14,7 @@ from gateway.usecases.sign_in import provider_ids
 from imaging_common.auth import Claims
 from imaging_common.events import AuditRecorded
 from imaging_common.testing.peers import ShowsCertificate
-from imaging_native.pki import RegionCa
+from imaging_operate.certificates import RegionCa
 
 URL = "/auth/backchannel-logout"
 

@@ -28,6 +28,7 @@ from imaging_common.http import problems
 from imaging_common.index.fake import FakeIndexReader
 from imaging_common.messaging import FakePublisher
 from imaging_common.objects.store import FakeObjectStore
+from imaging_common.testing.metrics import Counted
 from imaging_common.testing.waiting import until
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -157,6 +158,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def test_frame_is_brought_from_the_hospital_and_the_rest_of_the_study_is_wanted_after_it(world: World) -> None:
+    brought, hit = (Counted("imaging_instances_served_total", hospital="tertiary", source=s) for s in ("pacs", "cache"))
     answer = asyncio.create_task(world.web.get(FRAME.format(2), headers=ANY))
     await world.asked()
     assert (world.requests[0].first, world.requests[0].series[0].series_uid) == ([f"{SERIES}.2"], SERIES)
@@ -166,6 +168,9 @@ async def test_frame_is_brought_from_the_hospital_and_the_rest_of_the_study_is_w
     assert (await answer).headers["imaging-stored-in"] == "cache"
     (opened,) = world.publisher.events("study-used")
     assert isinstance(opened, StudyOpened)
+    assert (brought.grown, hit.grown) == (1, 0)
+    await world.web.get(FRAME.format(2), headers=ANY)
+    assert (brought.grown, hit.grown) == (1, 1)
 
 
 async def test_study_is_streamed_as_it_lands(world: World) -> None:

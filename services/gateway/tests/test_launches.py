@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.api.windows import is_this_machine
 from gateway.grants.model import Ehr
 from imaging_common.access import StudyRef
 
@@ -185,6 +186,20 @@ async def test_only_a_registered_ehr_asks_for_windows(world: Any) -> None:
         world.portal.windows._ehrs.clear()
         assert (await program.post("/launches", json=ASKED, headers=BEARER)).status_code == 403
     assert world.access_grants.codes == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True),
+        ("portal.localhost", True),
+        ("127.0.0.1", True),
+        ("10.0.0.1", False),
+        ("localhost.example", False),
+    ],
+)
+def test_names_of_this_machine_need_no_tls(host: str, here: bool) -> None:
+    assert is_this_machine(host) is here
 
 
 async def test_plain_http_says_why_it_cannot_open_a_window(world: Any, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from imaging_common.events import (
     Version,
 )
 from imaging_common.testing.peers import ShowsCertificate
-from imaging_native.pki import RegionCa
+from imaging_operate.certificates import RegionCa
 
 PUBLIC = {
     "/health/live", "/health/ready", "/metrics", "/auth/login", "/auth/callback", "/portal/welcome",

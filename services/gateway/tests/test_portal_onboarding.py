@@ -128,6 +128,16 @@ def test_configuration_quotes_what_a_shell_would_read(tmp_path: Any) -> None:
     assert "EDGE_AGENT_MOVE_AE_TITLE=" in text
 
 
+def test_edge_agent_is_told_to_reach_kafka_over_tls_where_the_centre_says_so() -> None:
+    form = read_form(FORM)
+    plain = configuration(form, Secrets(), ADDRESSES, whole=True)
+    assert "KAFKA_TLS" not in plain
+    secure = configuration(form, Secrets(), ADDRESSES.model_copy(update={"kafka_tls": True}), whole=True)
+    assert {"EDGE_AGENT_KAFKA_TLS=true", "EDGE_AGENT_KAFKA_CA=tls/ca.pem"} <= {
+        line.replace('"', "") for line in secure.splitlines()
+    }
+
+
 def test_private_key_never_comes_with_the_hospitals_own_request() -> None:
     form = Form(**{**FORM, "ae_titles": [], "pacs_port": 0, "csr": "x"})
     made = begun(form, OPERATOR, datetime.now(UTC))

@@ -29,6 +29,7 @@ from imaging_common.events import (
 from imaging_common.index.fake import FakeIndexReader
 from imaging_common.index.model import ListedInstance
 from imaging_common.messaging import FakePublisher
+from imaging_common.testing.metrics import Counted, gauge
 from imaging_common.testing.waiting import until
 
 HOLDER, STUDY, SERIES = "tertiary", "1.2.3", "1.2.3.4"
@@ -118,6 +119,7 @@ async def test_two_copies_share_one_retrieval_and_a_frame_lands_with_the_event(c
     one, two = centre.copy(Bounds(poll=60)), centre.copy(Bounds(poll=60))
     listed = centre.put("1.1")
     centre.put("9.1", series="1.2.3.9")
+    waited = Counted("imaging_retrieve_wait_seconds_count", hospital=HOLDER, outcome="brought")
     waiting = [asyncio.create_task(copy.bring(listed, whole=True)) for copy in (one, two)]
     await soon(lambda: centre.requests)
     first = centre.requests[0]
@@ -129,6 +131,40 @@ async def test_two_copies_share_one_retrieval_and_a_frame_lands_with_the_event(c
     found = await asyncio.gather(*waiting)
     assert {instance.location.bucket for instance in found} == {"cache"}
     assert len({request.retrieval_id for request in centre.requests}) == 1
+    assert waited.grown == 2
+
+
+async def test_end_of_a_retrieval_is_measured_by_the_copy_that_asked(centre: Centre) -> None:
+    asker, other = centre.copy(), centre.copy()
+    listed = centre.put("1.1")
+    task = asyncio.create_task(asker.bring(listed))
+    await soon(lambda: centre.requests)
+    centre.put("1.1", here=True)
+    await asker.study_changed(changed())
+    await task
+    centre.now += timedelta(seconds=4)
+    done = Counted("imaging_retrievals_total", hospital=HOLDER, outcome="done")
+    came, seconds = (
+        Counted(f"imaging_retrieve_{what}", hospital=HOLDER) for what in ("bytes_total", "whole_seconds_sum")
+    )
+    for copy in (asker, other):
+        await copy.progressed(HOLDER, progress(centre.requests[0].retrieval_id, "done", done=10))
+    assert (done.grown, came.grown, seconds.grown) == (1, 500_000, 4)
+
+
+async def test_what_an_edge_agent_says_of_itself_is_a_metric_and_grows_old_when_it_falls_silent(centre: Centre) -> None:
+    copy = centre.copy()
+    spoken = heartbeat(reachable=False).model_copy(
+        update={"backlog_bytes": 700, "backlog_instances": 7, "consumer_lag": 3, "oldest_unsent_at": NOW}
+    )
+    await copy.edges.heard(HOLDER, spoken)
+    shown = {"up": 1, "age_seconds": 0, "pacs_reachable": 0, "backlog_bytes": 700, "backlog_instances": 7}
+    shown |= {"command_lag_messages": 3, "oldest_unsent_seconds": 0, "spool_limit_bytes": 1, "waiting_studies": 0}
+    assert {name: gauge(f"imaging_heartbeat_{name}", hospital=HOLDER) for name in shown} == shown
+    centre.now += timedelta(seconds=40)
+    await copy.look_after_once()
+    late = {"up": 0, "age_seconds": 40, "oldest_unsent_seconds": 40}
+    assert {name: gauge(f"imaging_heartbeat_{name}", hospital=HOLDER) for name in late} == late
 
 
 async def test_lost_event_is_made_good_by_the_poll(centre: Centre) -> None:
@@ -205,7 +241,9 @@ async def test_failure_ends_all_waits_and_is_believed_for_a_while(centre: Centre
         retrieval_id=centre.requests[0].retrieval_id, study_uid=STUDY, reason="study-gone", instances_done=0,
         instances_missing=2, at=NOW,
     )  # fmt: skip
+    gone = Counted("imaging_retrievals_total", hospital=HOLDER, outcome="study-gone")
     await copy.failed(HOLDER, failed)
+    assert gone.grown == 1
     for task in tasks:
         with pytest.raises(HolderAway, match="study-gone"):
             await task

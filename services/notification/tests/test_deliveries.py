@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from imaging_common.events import NoticeRaised
 from imaging_common.people import DirectoryUnavailable, FakeDirectory, Person
+from imaging_common.testing.metrics import Counted
 from notification.deliveries.dispatch import Courier
 from notification.deliveries.model import (
     Chain,
@@ -208,8 +209,10 @@ async def test_mail_server_that_is_away_is_asked_again_with_the_same_id(post: Po
     post.mail.answers = [Outcome(result="again", reason="no-answer")] * 3
     await post.runs(180)
     assert post.states["zhou", "e-mail"] == "waiting"
+    again, went = (Counted("imaging_deliveries_total", channel="e-mail", outcome=how) for how in ("again", "sent"))
     for wait in (2, 4, 8):
         await post.runs(wait)
+    assert (again.grown, went.grown) == (2, 1)
     (sent,) = post.mail.sent
     kept = post.store.deliveries[sent[0]]
     assert (kept.state, kept.attempts) == ("sent", 4)
@@ -218,7 +221,10 @@ async def test_mail_server_that_is_away_is_asked_again_with_the_same_id(post: Po
 async def test_what_cannot_be_delivered_is_told_in_the_log_and_the_next_channel_has_its_turn(post: Post) -> None:
     post.store.raised(notice())
     post.mail.answers = [Outcome(result="refused", reason="smtp-550")]
+    given_up = Counted("imaging_deliveries_total", channel="e-mail", outcome="undeliverable")
+    sent = Counted("imaging_delivery_seconds_count", channel="sms")
     await post.runs(180)
+    assert (given_up.grown, sent.grown) == (1, 1)
     assert post.states == {("zhou", "e-mail"): "undeliverable", ("zhou", "sms"): "sent"}
 
 

@@ -14,6 +14,7 @@ from imaging_common.auth import Claims, InvalidToken, TokenVerifier
 from imaging_common.events import AuditRecorded, NoticeRaised
 from imaging_common.http import create_app
 from imaging_common.messaging import FakePublisher
+from imaging_common.testing.metrics import Counted
 from imaging_common.testing.waiting import until
 from notification.feed.api import build_feed_api
 from notification.feed.model import FeedEntry, FeedState, Organisation, Snapshot
@@ -167,6 +168,7 @@ async def delivering(
 
 async def test_event_that_is_not_taken_is_tried_again_before_any_later_one() -> None:
     store, sender = Subscriptions(subscription()), Sender(TAKEN, BROKEN, BROKEN, TAKEN)
+    failed = Counted("imaging_webhook_attempts_total", organisation="city", outcome="failed")
     async with delivering(Feed(entry(1), entry(2), entry(3)), store, sender, Notices()) as wake:
 
         def done() -> bool:
@@ -176,6 +178,7 @@ async def test_event_that_is_not_taken_is_tried_again_before_any_later_one() -> 
         await until(done, 10)
     assert sender.sent == [1, 2, 2, 2, 3]
     assert [attempt.ok for attempt in store.log] == [True, False, False, True, True]
+    assert failed.grown == 2
 
 
 async def test_kinds_that_were_not_chosen_are_passed_over() -> None:
@@ -193,11 +196,13 @@ async def test_stopped_subscription_is_sent_nothing_more_and_raises_one_notice(
     outcome: Outcome, patience: timedelta, state: str
 ) -> None:
     store, sender, notices = Subscriptions(subscription()), Sender(outcome), Notices()
+    stopped = Counted("imaging_webhook_stopped_total", organisation="city")
     async with delivering(Feed(entry(1)), store, sender, notices, patience) as wake:
         await until(lambda: store.kept["s" * 32].state == state, 10)
         wake()
     assert (sender.sent, store.kept["s" * 32].cursor) == ([1], 0)
     assert [one.kind for one in notices.raised.values()] == ["subscription-disabled"]
+    assert stopped.grown == 1
 
 
 class Verifier(TokenVerifier):

@@ -5,6 +5,7 @@ import contextlib
 from datetime import UTC, datetime
 
 import structlog
+from prometheus_client import Counter, Gauge
 
 from audit.ports import AnchorVault, RecordStore
 from audit.usecases import anchor_heads
@@ -13,6 +14,11 @@ _log = structlog.get_logger(__name__)
 RETRY_SECONDS = 30.0
 EMPTY_SECONDS = 5.0
 """Between two looks at a record in which nothing is yet."""
+ANCHORED_AT = Gauge(
+    "imaging_audit_anchored_timestamp_seconds",
+    "Unix time when all there was to anchor was last kept outside the database.",
+)
+FAILURES = Counter("imaging_audit_anchor_failures", "Attempts to keep an anchor that failed and come again")
 
 
 class Anchoring:
@@ -46,8 +52,10 @@ class Anchoring:
                 else:
                     self.state = f"anchored at {now:%Y-%m-%d %H:%M} UTC"
                     pause = self._interval - now.timestamp() % self._interval
+                ANCHORED_AT.set(now.timestamp())
             except Exception as error:
                 # Whatever it is, anchoring goes on: a task that ended unseen would leave the chains without proof.
+                FAILURES.inc()
                 _log.error("not-anchored", error=type(error).__name__)
                 self.state = f"not anchored since {now:%Y-%m-%d %H:%M} UTC: {type(error).__name__}"
                 pause = RETRY_SECONDS

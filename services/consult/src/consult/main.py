@@ -31,6 +31,7 @@ from consult.routing import Routing, RoutingJoiner, build_routing_api
 from consult.routing.loads import MongoLoads
 from consult.settings import ConsultSettings
 from consult.statistics import MongoFigures, Statistics, build_statistics_api
+from consult.statistics.open_cases import OpenCases
 from consult.usecases import SERVICE, Attachments, Consults, Discussion, Drafts
 from consult.usecases.joining import Joiner
 from consult.usecases.signing import FreshSignIn
@@ -43,9 +44,12 @@ from imaging_common.messaging.outbox import Outbox, OutboxRelay
 from imaging_common.messaging.outbox_publisher import OutboxPublisher
 from imaging_common.mongo import connect
 from imaging_common.people import KeycloakAccounts, KeycloakAdmin, KeycloakDirectory
+from imaging_common.repeating import Repeating
 from imaging_common.telemetry import setup_telemetry, shutdown_telemetry
 
 CALL_SECONDS = 10.0
+COUNT_SECONDS = 30.0
+"""Between two counts of the open cases for the metrics."""
 
 
 def build_app(settings: ConsultSettings | None = None) -> FastAPI:
@@ -94,6 +98,7 @@ def build_app(settings: ConsultSettings | None = None) -> FastAPI:
     mail = InvitationMail(store, book, accounts, links, time_now)
     invitations = Invitations(store, consults, book, accounts, directory, hospitals, audit, mail, time_now)
     scheduler = Scheduler(store, timers, time_now, settings.limit_poll_seconds)
+    counting = Repeating("open-cases", OpenCases(database).show, COUNT_SECONDS)
     messaging = Messaging(SERVICE, settings)
     messaging.include(build_router(hospitals, names, work.receipts))
     relay = OutboxRelay(outbox, messaging.publisher)
@@ -109,9 +114,11 @@ def build_app(settings: ConsultSettings | None = None) -> FastAPI:
         await mail.start()
         await scheduler.start()
         await work.start()
+        await counting.start()
         try:
             yield
         finally:
+            await counting.stop()
             await work.stop()
             await scheduler.stop()
             await mail.stop()

@@ -2,7 +2,9 @@
 
 import asyncio
 import ipaddress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -46,15 +48,20 @@ class ReportsView(Protocol):
         ...
 
 
-def only_local(request: Request) -> None:
-    """Answer 403 to every address but the loopback's: there is no sign-in here."""
-    host = request.client.host if request.client else ""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise HTTPException(403, "only from the agent's own machine")
+def only_from(networks: Sequence[IPv4Network | IPv6Network]) -> Callable[[Request], None]:
+    """Answers 403 to every address but the loopback's and those of `networks`: there is no sign-in here."""
+
+    def check(request: Request) -> None:
+        host = request.client.host if request.client else ""
+        try:
+            address = ipaddress.ip_address(host)
+            near = address.is_loopback or any(address in network for network in networks)
+        except ValueError:
+            near = False
+        if not near:
+            raise HTTPException(403, "only from the agent's own machine and the networks in EDGE_AGENT_STATUS_NETWORKS")
+
+    return check
 
 
 class PacsView(Protocol):
@@ -90,7 +97,7 @@ def build_router(
     writing_back: WriteBackView | None = None,
 ) -> APIRouter:
     """`/status` and `/journal`."""
-    router = APIRouter(dependencies=[Depends(only_local)])
+    router = APIRouter(dependencies=[Depends(only_from(settings.status_networks))])
 
     @router.get("/status", openapi_extra=access(Access.LOCAL))
     async def status() -> dict[str, Any]:

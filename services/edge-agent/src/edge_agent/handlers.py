@@ -6,11 +6,14 @@ from typing import Protocol
 from edge_agent.ports import Orders
 from edge_agent.usecases.answer_echo import EchoDesk
 from edge_agent.usecases.keep_ring import Ring
+from edge_agent.usecases.say_again import SayAgain
 from imaging_common.events import (
+    AnnounceRequested,
     BatchStored,
     EchoRequested,
     Envelope,
     HospitalRegistered,
+    InstancesWanted,
     OrderCancelled,
     OrderPlaced,
     ReportWriteBackRequested,
@@ -57,6 +60,23 @@ def build_echo_router(hospital: str, desk: EchoDesk) -> EventRouter:
     async def answer_echo_on_echo_requested(event: EchoRequested, envelope: Envelope) -> None:
         """On EchoRequested: ask the PACS for an echo, unless nobody waits any more; emits EchoAnswered."""
         desk.begin(event)
+
+    return router
+
+
+def build_again_router(hospital: str, again: SayAgain) -> EventRouter:
+    """The handlers of what the centre lost, on the same topic."""
+    router = EventRouter()
+
+    @router.on(AnnounceRequested, f"edge-commands-{hospital}")
+    async def announce_again_on_announce_requested(event: AnnounceRequested, envelope: Envelope) -> None:
+        """On AnnounceRequested: announce under the next numbers; emits StudyAvailable, StudyWithdrawn later."""
+        await again.announce(event)
+
+    @router.on(InstancesWanted, f"edge-commands-{hospital}")
+    async def send_again_on_instances_wanted(event: InstancesWanted, envelope: Envelope) -> None:
+        """On InstancesWanted: what of it lies in the spool goes to the centre once more; emits nothing."""
+        await again.send(event)
 
     return router
 

@@ -24,6 +24,7 @@ from edge_agent.adapters.spool import Budget, SpoolFolder, SpoolLock
 from edge_agent.adapters.token import AccessToken
 from edge_agent.api import build_router as build_api
 from edge_agent.handlers import (
+    build_again_router,
     build_echo_router,
     build_order_router,
     build_retrieve_router,
@@ -39,6 +40,7 @@ from edge_agent.usecases.announce_studies import Announcer
 from edge_agent.usecases.answer_echo import EchoDesk
 from edge_agent.usecases.keep_ring import Ring
 from edge_agent.usecases.relay_events import EventRelay
+from edge_agent.usecases.say_again import SayAgain
 from edge_agent.usecases.send_batches import BatchSender
 from edge_agent.usecases.send_heartbeat import Heartbeat
 from edge_agent.usecases.send_reports import ReportSender
@@ -90,6 +92,7 @@ class EdgeAgent:
             else Announcer(settings.hospital, settings.quiet_seconds, self.journal, self.relay.notify)
         )
         self.retrieving = RetrievingSide(settings, self.journal, self.pacs, self._centre, publisher, self.relay.notify)
+        self.again = SayAgain(self.journal, self.pacs.watch if self.pacs else None, self.sender.notify)
         self.ring = Ring(settings, self.journal, self.folder)
         self.heartbeat = Heartbeat(settings, self.journal, publisher, self.pacs.state if self.pacs else lambda: None)
         if self.pacs:
@@ -170,13 +173,15 @@ def build_app(settings: Settings | None = None) -> FastAPI:
     messaging.include(build_handlers(settings.hospital, agent.ring))
     messaging.include(build_order_router(settings.hospital, agent.orders))
     messaging.include(build_retrieve_router(settings.hospital, agent.retrieving))
+    messaging.include(build_again_router(settings.hospital, agent.again))
     messaging.include(build_echo_router(settings.hospital, agent.echo))
     messaging.include(build_write_back_router(settings.hospital, agent.writing_back))
     agent.heartbeat.lag = messaging.lag
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        metrics = JournalMetrics(agent.journal)
+        pacs = agent.pacs.state if agent.pacs else lambda: None
+        metrics = JournalMetrics(agent.journal, settings.spool_dir, pacs)
         REGISTRY.register(metrics)
         tasks = [asyncio.create_task(work()) for work in (agent.run, lambda: _start(messaging))]
         tasks[0].add_done_callback(_exit_when_failed)

@@ -34,6 +34,8 @@ class Retrieval:
     """Seconds since 1970."""
     series: tuple[SeriesWanted, ...] = ()
     first: tuple[str, ...] = ()
+    traceparent: str | None = field(default=None, compare=False)
+    """The trace of whoever asked; forgotten when the agent starts anew."""
 
     @property
     def original(self) -> bool:

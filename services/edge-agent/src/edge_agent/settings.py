@@ -1,5 +1,6 @@
 """Settings of the edge agent, from the environment with the prefix `EDGE_AGENT_`."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,8 @@ class Settings(ServiceSettings):
     quiet_seconds: float = 10.0
     """Seconds without a new instance after which a study is announced."""
     heartbeat_seconds: float = 10.0
+    status_networks: list[IPv4Network | IPv6Network] = []
+    """JSON: whose machines may ask `/status` and `/journal` besides the agent's own, e.g. `["10.1.2.0/24"]`."""
     ingest_url: str
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr = SecretStr("")
@@ -128,5 +131,6 @@ class Settings(ServiceSettings):
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for a receiving process (secrets it does not need left out)."""
-        values = self.model_dump(exclude={"oidc_client_secret", "kafka_password", "minio_secret_key"})
+        unneeded = {"oidc_client_secret", "kafka_password", "minio_secret_key", "status_networks"}
+        values = self.model_dump(exclude=unneeded)
         return {f"EDGE_AGENT_{name.upper()}": str(value) for name, value in values.items()}

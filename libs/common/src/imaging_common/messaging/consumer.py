@@ -4,6 +4,7 @@ Whatever fails before the handler, FastStream's own parsing included, ends in `_
 """
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +14,7 @@ from faststream import BaseMiddleware
 from imaging_common.errors import BadMessage, ImagingError
 from imaging_common.messaging.settlement import Consumer, Settlement, type_of
 from imaging_common.telemetry.logs import place_of
-from imaging_common.telemetry.metrics import HANDLER_SECONDS, MESSAGES_FAILED, MESSAGES_HANDLED
+from imaging_common.telemetry.metrics import HANDLER_SECONDS, MESSAGE_AGE_SECONDS, MESSAGES_FAILED, MESSAGES_HANDLED
 
 _log = structlog.get_logger(__name__)
 
@@ -88,6 +89,8 @@ class SettleMiddleware(BaseMiddleware[Any, Any]):
                 return True
         else:
             MESSAGES_HANDLED.labels(topic=record.topic, type=type_of(record)).inc()
+            age = max(0.0, time.time() - record.timestamp / 1000)
+            MESSAGE_AGE_SECONDS.labels(topic=record.topic, type=type_of(record)).observe(age)
         HANDLER_SECONDS.labels(topic=record.topic, type=type_of(record)).observe(self._tries.elapsed)
         settlement.settle(consumer, record)
         return True

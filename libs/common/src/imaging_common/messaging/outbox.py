@@ -24,6 +24,7 @@ from imaging_common.errors import ImagingError
 from imaging_common.events import EVENT_TYPES, Event
 from imaging_common.messaging.outbox_lease import RelayLease
 from imaging_common.messaging.ports import EventPublisher
+from imaging_common.mongo import ensure_index
 from imaging_common.telemetry.context import current_traceparent
 from imaging_common.telemetry.metrics import OUTBOX_PENDING
 
@@ -124,9 +125,12 @@ class OutboxRelay:
         while True:
             try:
                 if not indexed:
-                    await self._outbox.events.create_index([("stream", ASCENDING), ("n", ASCENDING)], unique=True)
+                    await ensure_index(self._outbox.events, [("stream", ASCENDING), ("n", ASCENDING)], unique=True)
                     indexed = True
-                if not (await self._lease.take() and await self.relay_once()):
+                if not await self._lease.take():
+                    OUTBOX_PENDING.remove(self._outbox.events.full_name)  # another copy's to show
+                    await self._sleep()
+                elif not await self.relay_once():
                     await self._sleep()
             except PyMongoError as error:
                 _log.warning("outbox-not-readable", error=type(error).__name__)

@@ -14,8 +14,9 @@ from faststream.kafka import KafkaBroker
 from faststream.security import SASLScram512
 
 from imaging_common.errors import NotReady, PublishFailed
-from imaging_common.messaging.connection import MAX_RECORD_BYTES, METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS
+from imaging_common.messaging.connection import MAX_RECORD_BYTES, METADATA_MAX_AGE_MS, REQUEST_TIMEOUT_MS, tls_context
 from imaging_common.messaging.consumer import SettleMiddleware
+from imaging_common.messaging.lag import LagWatch
 from imaging_common.messaging.publisher import KafkaPublisher
 from imaging_common.messaging.reading import SteadyConsumer
 from imaging_common.messaging.retry import DeadLetterLimit, RetryPolicy
@@ -23,12 +24,15 @@ from imaging_common.messaging.router import EventRouter
 from imaging_common.messaging.settlement import Delivery, Settlement
 from imaging_common.messaging.tail import Callback, Tail
 from imaging_common.messaging.topics import subscription_pattern
+from imaging_common.repeating import Repeating
 from imaging_common.settings import ServiceSettings
 
 _log = structlog.get_logger(__name__)
 START_SECONDS = 120.0
 START_ATTEMPT_SECONDS = 40.0
 LAG_SECONDS = 2.0
+LAG_METRICS_SECONDS = 5.0
+"""Between two looks at how far the reader is behind."""
 
 
 class Messaging:
@@ -68,6 +72,8 @@ class Messaging:
         )
         self._broker: KafkaBroker | None = None
         self._subscriber: Any = None
+        self._lag_watch = LagWatch(self._group)
+        self._watching = Repeating("consumer-lag", self._measure_lag, LAG_METRICS_SECONDS)
         self._started = False
 
     @property
@@ -100,10 +106,13 @@ class Messaging:
         except TimeoutError as error:
             raise NotReady("kafka cannot be reached") from error
         self._started = True
+        await self._watching.start()
 
     async def stop(self) -> None:
         """Let the handlers at work finish, then disconnect; what was not finished is delivered again."""
         self._started = False
+        await self._watching.stop()
+        await self._lag_watch.measure(None)
         for tail in self._tails:
             await tail.stop()
         await self._stop_broker()
@@ -139,6 +148,9 @@ class Messaging:
         lag: int = sum(max(0, high - position) for high, position in marks if high is not None)
         return lag
 
+    async def _measure_lag(self) -> None:
+        await self._lag_watch.measure(getattr(self._subscriber, "consumer", None))
+
     async def _try_start(self) -> bool:
         try:
             async with asyncio.timeout(START_ATTEMPT_SECONDS):
@@ -166,7 +178,12 @@ class Messaging:
     def _build_broker(self) -> None:
         settings = self._settings
         security = (
-            SASLScram512(settings.kafka_username, settings.kafka_password.get_secret_value(), use_ssl=False)
+            SASLScram512(
+                settings.kafka_username,
+                settings.kafka_password.get_secret_value(),
+                ssl_context=tls_context(settings),
+                use_ssl=settings.kafka_tls,
+            )
             if settings.kafka_username
             else None
         )

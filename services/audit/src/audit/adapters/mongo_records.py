@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from audit.model import Head, Link, Position, RecordQuery, make_link
 from audit.summary import COUNTED, LOOKS, MAX_PEOPLE, NOT_COUNTED, Looker, in_order
 from imaging_common.errors import RetryableError
+from imaging_common.mongo import ensure_index
 
 Document = dict[str, Any]
 ATTEMPTS = 20
@@ -56,7 +57,7 @@ class MongoRecordStore:
 
     async def prepare(self) -> None:
         """Make the indexes."""
-        await self._records.create_index([("stream", 1), ("seq", 1)], unique=True)
+        await ensure_index(self._records, [("stream", 1), ("seq", 1)], unique=True)
         await self._records.create_index(ORDER)
         for field in SEARCHED:
             await self._records.create_index([(f"record.{field}", 1), *ORDER])

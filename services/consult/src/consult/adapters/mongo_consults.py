@@ -12,6 +12,7 @@ from consult.adapters.boxes import criteria
 from consult.model import Comment, Consult, Study, WorkingDraft
 from consult.ports import BoxQuery, Change, Made, Once, Outgoing, Writing
 from imaging_common.messaging.outbox import Outbox
+from imaging_common.mongo import ensure_index
 
 Document = dict[str, Any]
 REQUESTS_KEPT_SECONDS = 7 * 24 * 3600
@@ -36,13 +37,13 @@ class MongoConsultStore:
             await consults.create_index([(side, 1), ("number", -1)])
         for side in ("applicant_hospital", "consultant_hospital"):
             await consults.create_index([(side, 1), ("state", 1), ("number", -1)])
-        await consults.create_index([("number", 1)], unique=True)
+        await ensure_index(consults, [("number", 1)], unique=True)
         await consults.create_index([("studies.study_uid", 1)])
         await consults.create_index([("attachments.id", 1)])
         await self._db["comments"].create_index([("consult_id", 1), ("at", 1)])
         await self._db["working_drafts"].create_index([("consult_id", 1), ("saved_at", -1)])
         await self._db["report_versions"].create_index([("consult_id", 1), ("version", 1)])
-        await self._db["requests"].create_index([("at", 1)], expireAfterSeconds=REQUESTS_KEPT_SECONDS)
+        await ensure_index(self._db["requests"], [("at", 1)], expireAfterSeconds=REQUESTS_KEPT_SECONDS)
 
     async def check(self) -> None:
         """Raise when MongoDB does not answer."""

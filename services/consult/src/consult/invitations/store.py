@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from consult.invitations.model import Invitation
 from consult.ports import Writing
+from imaging_common.mongo import ensure_index
 
 
 class InvitationBook(Protocol):
@@ -45,7 +46,7 @@ class MongoInvitationBook:
 
     async def prepare(self) -> None:
         """Make the indexes."""
-        await self._invitations.create_index([("due_at", 1)], sparse=True)
+        await ensure_index(self._invitations, [("due_at", 1)], sparse=True)
         await self._invitations.create_index([("case_id", 1), ("user", 1)])
 
     async def get(self, invitation_id: str) -> Invitation | None:

@@ -12,6 +12,7 @@ import structlog
 from consult.limits.model import next_due, taken
 from consult.limits.timers import Timers
 from consult.ports import Change, Clock, ConsultStore
+from consult.usecases.measuring import LIMITS
 from consult.usecases.outgoing import TOPIC, consult_event
 from imaging_common.events import ConsultTimeLimit
 from imaging_common.repeating import Repeating
@@ -63,5 +64,7 @@ class Scheduler:
             change = Change(case, after, [(TOPIC, event, after.id) for event in events])
             timer = self._timers.write(after.id, next_due(after))
             if await self._store.commit([change], writes=[timer]):
+                for limit, step in steps:
+                    LIMITS.labels(limit.name, step).inc()
                 return len(steps)
         return 0

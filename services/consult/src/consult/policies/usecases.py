@@ -68,7 +68,7 @@ class HospitalPolicies:
 
     async def _read(self, hospital: str) -> tuple[int, Policy]:
         revision, content = await self._kept.get(_name(hospital))
-        return revision, Policy.model_validate(content)
+        return revision, Policy.model_validate(content, extra="ignore")
 
     async def _check(self, claims: Claims, hospital: str) -> None:
         own = HOSPITAL_ROLE in claims.roles and claims.hospital == hospital

@@ -13,6 +13,7 @@ from consult.ports import Writing
 from consult.reports.model import OutputsTask, Stage
 from consult.reports.phrases import Phrase
 from consult.reports.ports import LeaseLost
+from imaging_common.mongo import ensure_index
 
 Document = dict[str, Any]
 
@@ -28,9 +29,9 @@ class MongoReportBook:
     async def prepare(self) -> None:
         """Make the indexes."""
         open_tasks = {"stage": {"$in": [stage.value for stage in Stage if stage is not Stage.DONE]}}
-        await self._tasks.create_index([("due_at", 1)], partialFilterExpression=open_tasks)
-        await self._tasks.create_index([("consult_id", 1), ("version", 1)], unique=True)
-        await self._tasks.create_index([("verification_code", 1)], unique=True)
+        await ensure_index(self._tasks, [("due_at", 1)], partialFilterExpression=open_tasks)
+        await ensure_index(self._tasks, [("consult_id", 1), ("version", 1)], unique=True)
+        await ensure_index(self._tasks, [("verification_code", 1)], unique=True)
         await self._tasks.create_index([("write_back_id", 1)])
 
     async def versions(self, consult_id: str) -> list[Report]:

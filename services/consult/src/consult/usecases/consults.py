@@ -49,6 +49,7 @@ from consult.ports import (
 from consult.usecases.changes import Doing, changed, stepped
 from consult.usecases.escalation import answered, check_one_up, child_of, ended_with
 from consult.usecases.joining import Joiner
+from consult.usecases.measuring import note_changes
 from consult.usecases.outgoing import AUDIT_ACTIONS, outgoing, pins
 from consult.usecases.views import CaseView, conflict, time_now, view_of
 from imaging_common.audit import Action as AuditAction
@@ -114,6 +115,8 @@ class Consults:
                 done = await self._store.commit(changes, once=once, writes=writes)
                 consult = changes[0].after
             if done:
+                if not draft:
+                    note_changes(changes)
                 return await self.view(claims, consult)
             made = await self._store.find_request(once.key) if once else None
         if made is None or made.digest != digest:
@@ -192,6 +195,7 @@ class Consults:
             if writing is not None:
                 writes.append(self._store.draft_write(writing))
             if await self._store.commit(changes, writes=writes):
+                note_changes(changes)
                 return await self.view(claims, changes[0].after)
         raise conflict(await self._store.get(consult_id) or consult)
 

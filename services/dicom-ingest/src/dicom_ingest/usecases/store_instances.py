@@ -27,8 +27,8 @@ from imaging_common.telemetry import current_traceparent, get_logger
 
 TOPIC = "instances-received"
 COPY_BYTES = 1024 * 1024
-RECEIVED = Counter("imaging_ingest_instances", "Instances that arrived", ["outcome"])
-BYTES = Counter("imaging_ingest_bytes", "Bytes stored", ["bucket"])
+RECEIVED = Counter("imaging_ingest_instances", "Instances that arrived", ["hospital", "outcome"])
+BYTES = Counter("imaging_ingest_bytes", "Bytes stored", ["hospital", "bucket"])
 log = get_logger(__name__)
 
 
@@ -116,7 +116,7 @@ class StoreInstances:
             self._publisher.publish(TOPIC, event, study_uid),
             self._record(action, sender, study_uid, batch_id, len(instances)),
         )
-        BYTES.labels(bucket).inc(size)
+        BYTES.labels(sender.hospital, bucket).inc(size)
         log.info("batch stored", bucket=bucket, hospital=sender.hospital, instances=len(instances), bytes=size)
 
     async def _record(
@@ -134,9 +134,9 @@ class StoreInstances:
 
     def _count(self, sender: Sender, outcomes: list[Outcome]) -> None:
         refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
-        RECEIVED.labels("stored").inc(len(outcomes) - len(refused))
+        RECEIVED.labels(sender.hospital, "stored").inc(len(outcomes) - len(refused))
         for outcome in refused:
-            RECEIVED.labels(outcome.reason_code).inc()
+            RECEIVED.labels(sender.hospital, outcome.reason_code).inc()
             log.warning("instance refused", hospital=sender.hospital, reason=outcome.reason_code)
 
 

@@ -148,6 +148,27 @@ class Journal(Database):
                 put_event(db, topic, study_uid, event, _first(rows))
             return worth_saying
 
+    def announce_again(self, study_uid: str | None) -> int:
+        """See `StudyJournal`."""
+        with self.transaction() as db:
+            changed = db.execute(
+                "UPDATE studies SET announced_change = last_change - 1"
+                " WHERE announcement > 0 AND last_change > 0 AND announced_change = last_change"
+                " AND study_uid = coalesce(?, study_uid)",
+                (study_uid,),
+            )
+            return changed.rowcount
+
+    def send_again(self, study_uid: str, entries: Sequence[ManifestEntry]) -> int:
+        """See `StudyJournal`."""
+        with self.transaction() as db:
+            changed = db.executemany(
+                "UPDATE instances SET state = 'received', stored_order = NULL WHERE sop_instance_uid = ? AND sha256 = ?"
+                " AND study_uid = ? AND on_disk = 1 AND state IN ('sent', 'stored')",
+                [(entry.sop_instance_uid, entry.sha256, study_uid) for entry in entries],
+            )
+            return changed.rowcount
+
     def pass_over(self, study_uid: str, change: int) -> None:
         """See `StudyJournal`."""
         with self.transaction() as db:

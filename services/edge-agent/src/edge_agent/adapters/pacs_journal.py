@@ -75,6 +75,23 @@ class PacsJournal:
                 (listing.study_uid, listing.study_date, *_facts(listing)),
             )
 
+    def announce_again(self, study_uid: str | None, oldest_recent: str) -> int:
+        """See `PacsKnowledge`."""
+        with self._database.transaction() as db:
+            changed = db.execute(
+                "UPDATE pacs_studies SET dirty = 1, content = '', tries = 0, not_before = 0, problem = '',"
+                " history = CASE WHEN ? IS NULL AND study_date < ? THEN 1 ELSE 0 END"
+                " WHERE listed = 1 AND study_uid = coalesce(?, study_uid)",
+                (study_uid, oldest_recent, study_uid),
+            )
+            query = (
+                "SELECT study_uid FROM pacs_studies WHERE listed = 0 AND announcement > 0"
+                " AND study_uid = coalesce(?, study_uid)"
+            )
+            for (gone,) in db.execute(query, (study_uid,)).fetchall():
+                self._withdraw(db, gone, "it was withdrawn before")
+            return changed.rowcount
+
     def count_missed(self, studies: Collection[str], limit: int) -> list[str]:
         """See `PacsKnowledge`."""
         withdrawn = []
@@ -90,13 +107,12 @@ class PacsJournal:
                 if not row[1]:
                     db.execute("DELETE FROM pacs_studies WHERE study_uid = ?", (study_uid,))
                 elif row[2]:
-                    self._withdraw(db, study_uid, row[0])
+                    self._withdraw(db, study_uid, f"the PACS did not list it in {row[0]} whole sweeps")
                     withdrawn.append(study_uid)
         return withdrawn
 
-    def _withdraw(self, db: sqlite3.Connection, study_uid: str, sweeps: int) -> None:
+    def _withdraw(self, db: sqlite3.Connection, study_uid: str, reason: str) -> None:
         number = _next_announcement(db, study_uid)
-        reason = f"the PACS did not list it in {sweeps} whole sweeps"
         put_event(db, self._topic, study_uid, StudyWithdrawn(study_uid=study_uid, announcement=number, reason=reason))
         db.execute(
             "UPDATE pacs_studies SET announcement = ?, listed = 0, dirty = 0, fingerprint = '', content = ''"

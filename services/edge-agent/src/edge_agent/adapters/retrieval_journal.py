@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from edge_agent.adapters.database import Database, put_event
 from edge_agent.retrievals import Retrieval
 from imaging_common.events import Event, RetrieveProgressed, RetrieveRequested, SeriesWanted
+from imaging_common.telemetry import current_traceparent
 
 _RETRIEVAL = "retrieval_id, revision, study_uid, priority, deadline, series, first"
 
@@ -96,7 +97,7 @@ class RetrievalJournal:
                 (state, time.time(), retrieval_id, revision),
             ).fetchone()
             if row is not None and event is not None:
-                put_event(db, topic, row[0], event)
+                put_event(db, topic, row[0], event, current_traceparent())
         return row is not None
 
     def purge(self, before: float) -> int:
@@ -122,6 +123,7 @@ def _from_request(request: RetrieveRequested) -> Retrieval:
         request.deadline.timestamp(),
         tuple(request.series),
         tuple(request.first),
+        current_traceparent(),
     )
 
 

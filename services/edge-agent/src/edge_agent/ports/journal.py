@@ -71,6 +71,14 @@ class StudyJournal(OutgoingEvents, Protocol):
         """Give the study its next announcement and write the event to the outbox; False: there is nothing to say."""
         ...
 
+    def announce_again(self, study_uid: str | None) -> int:
+        """Have this study, or every one, announced under its next number; how many that are."""
+        ...
+
+    def send_again(self, study_uid: str, entries: Sequence[ManifestEntry]) -> int:
+        """Have instances sent once more whose files are still here; how many that are."""
+        ...
+
     def pass_over(self, study_uid: str, change: int) -> None:
         """Nothing is announced of what changed up to `change`: the hospital's PACS is what counts."""
         ...

@@ -54,6 +54,10 @@ class PacsKnowledge(Protocol):
         """A catalogue of this study is to be made, before all history."""
         ...
 
+    def announce_again(self, study_uid: str | None, oldest_recent: str) -> int:
+        """Have this study, or every one (older ones as history), announced again; how many that are in the PACS."""
+        ...
+
     def count_missed(self, studies: Collection[str], limit: int) -> list[str]:
         """A whole sweep did not find these; which of them are withdrawn now, for the `limit`-th time in a row."""
         ...

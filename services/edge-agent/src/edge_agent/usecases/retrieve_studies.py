@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -20,7 +20,7 @@ from edge_agent.usecases.limit_bandwidth import Bandwidth
 from edge_agent.usecases.tell_progress import ProgressTeller, ending_of
 from imaging_common.events import RetrieveRequested
 from imaging_common.events.edge import RetrieveReason
-from imaging_common.telemetry import get_logger, get_tracer
+from imaging_common.telemetry import attached, get_logger, get_tracer
 
 _log = get_logger(__name__)
 _tracer = get_tracer(__name__)
@@ -144,7 +144,7 @@ class Retrievals:
             due = min(due, now + max(0.0, left)) if left > 0 else due
             if work.wanted is None and not work.resolving and now >= work.not_before:
                 work.resolving = True
-                self._start(self._resolve(work))
+                self._start(self._resolve(work), work)
             if work.not_before > now:
                 due = min(due, work.not_before)
         self._start_fetches(works, now)
@@ -154,7 +154,7 @@ class Retrievals:
         for work in works:
             if work.finished:
                 work.ending = True
-                self._start(self._finish(work))
+                self._start(self._finish(work), work)
             elif not work.retrieval.original:
                 due = min(due, self._progress.tell(work, now))
         return due
@@ -168,7 +168,7 @@ class Retrievals:
                     return
                 chunk = work.next_chunk(whole_series=self._retriever.name == "wado-rs")
                 work.begin(chunk)
-                self._start(self._fetch(work, chunk))
+                self._start(self._fetch(work, chunk), work)
 
     def _start_uploads(self, works: list[Work], now: float) -> None:
         if now < self._centre_not_before:
@@ -182,7 +182,7 @@ class Retrievals:
                 for file in batch:
                     del work.ready[file.sop_instance_uid]
                     work.sending.add(file.sop_instance_uid)
-                self._start(self._send(work, batch))
+                self._start(self._send(work, batch), work)
 
     async def _resolve(self, work: Work) -> None:
         """Find out what the request means."""
@@ -202,7 +202,10 @@ class Retrievals:
         """Have a chunk's files land in `ready`, each as it comes."""
         came = False
         try:
-            async with aclosing(self._retriever.fetch(chunk.wanted, whole_series=chunk.whole_series)) as files:
+            async with (
+                _from_pacs(self._retriever, len(chunk.wanted)),
+                aclosing(self._retriever.fetch(chunk.wanted, whole_series=chunk.whole_series)) as files,
+            ):
                 async for file in files:
                     if not came:
                         self._health.answered()
@@ -325,7 +328,7 @@ class Retrievals:
         work.give_up(reason)
         work.ending = True
         work.missing.update(dict.fromkeys((*work.fetching, *work.ready, *work.sending), reason))
-        self._start(self._finish(work))
+        self._start(self._finish(work), work)
 
     async def _finish(self, work: Work) -> None:
         """End it in the journal together with the event that tells so; unless a newer revision came meanwhile."""
@@ -358,7 +361,20 @@ class Retrievals:
         self._room.set()
         self._start(self._remove(files))
 
-    def _start(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(work)
+    def _start(self, doing: Coroutine[Any, Any, Any], work: Work | None = None) -> None:
+        """Do it beside everything else; what is done for a retrieval continues the trace of whoever asked for it."""
+        with attached(work.retrieval.traceparent if work else None):
+            task = asyncio.create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+@asynccontextmanager
+async def _from_pacs(retriever: PacsRetriever, wanted: int) -> AsyncIterator[None]:
+    """The span of one request to the PACS, by the name of the DICOM service that it used: known at its end."""
+    with _tracer.start_as_current_span("PACS", kind=SpanKind.CLIENT, record_exception=False) as span:
+        span.set_attribute("imaging.instances", wanted)
+        try:
+            yield
+        finally:
+            span.update_name(f"PACS {retriever.name}")

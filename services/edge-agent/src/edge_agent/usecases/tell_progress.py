@@ -10,7 +10,7 @@ from imaging_common.errors import ImagingError
 from imaging_common.events import Event, RetrieveFailed, RetrieveProgressed
 from imaging_common.events.edge import RetrieveReason
 from imaging_common.messaging import EventPublisher
-from imaging_common.telemetry import get_logger
+from imaging_common.telemetry import attached, get_logger
 
 _log = get_logger(__name__)
 INTERVAL_SECONDS = 0.5
@@ -38,7 +38,8 @@ class ProgressTeller:
         if now - last < INTERVAL_SECONDS:
             return last + INTERVAL_SECONDS
         self._told[work.retrieval.retrieval_id] = (now, news)
-        task = asyncio.create_task(self._publish(work.retrieval.study_uid, progress_of(work, "running")))
+        with attached(work.retrieval.traceparent):
+            task = asyncio.create_task(self._publish(work.retrieval.study_uid, progress_of(work, "running")))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return now + 60

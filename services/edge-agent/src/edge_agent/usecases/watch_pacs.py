@@ -89,6 +89,13 @@ class PacsWatch:
         """Do not wait for the next sweep's time; from the event loop's thread."""
         self._sweep_now.set()
 
+    async def announce_again(self, study_uid: str | None) -> int:
+        """The centre lost what was announced of this study, or of all; how many the PACS has of those."""
+        count = await asyncio.to_thread(self._knowledge.announce_again, study_uid, self._oldest_recent())
+        self._news.set()
+        self._on_event()
+        return count
+
     async def run(self) -> None:
         """Watch until cancelled; no error of the PACS, the centre or ours ends it."""
         self._loop = asyncio.get_running_loop()

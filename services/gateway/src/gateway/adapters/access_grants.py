@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from gateway.grants.model import AccessGrant, Kind, LaunchCode
 from gateway.grants.ports import TOPIC, Taken
 from imaging_common.messaging.outbox import Outbox
+from imaging_common.mongo import ensure_index
 
 KEEP_SECONDS = 90 * 24 * 3600
 """So long a grant is listed after its end."""
@@ -35,12 +36,12 @@ class MongoAccessGrants:
         """Create the indexes; those on times remove what has ended."""
         await self._grants.create_index([("user", 1), ("until", 1)])
         await self._grants.create_index([("granted_by", 1), ("kind", 1), ("at", -1)])
-        await self._grants.create_index(
-            "token", unique=True, partialFilterExpression={"token": {"$gt": ""}}, name="token"
+        await ensure_index(
+            self._grants, "token", unique=True, partialFilterExpression={"token": {"$gt": ""}}, name="token"
         )
-        await self._grants.create_index("until", expireAfterSeconds=KEEP_SECONDS)
-        await self._codes.create_index("remove_at", expireAfterSeconds=0)
-        await self._requests.create_index("until", expireAfterSeconds=0)
+        await ensure_index(self._grants, "until", expireAfterSeconds=KEEP_SECONDS)
+        await ensure_index(self._codes, "remove_at", expireAfterSeconds=0)
+        await ensure_index(self._requests, "until", expireAfterSeconds=0)
 
     async def open(self, grant: AccessGrant) -> bool:
         """See `AccessGrants.open`."""

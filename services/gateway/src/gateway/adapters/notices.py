@@ -13,6 +13,7 @@ from gateway.adapters.stores import KEEP_SECONDS
 from gateway.model import KeptNotice
 from imaging_common.events import NoticeRaised, NoticeSeen
 from imaging_common.messaging.outbox import Outbox
+from imaging_common.mongo import ensure_index
 
 TOPIC = "notice-seen"
 SEEN_AT_ONCE = 500
@@ -34,7 +35,7 @@ class MongoNotices:
         """Create the indexes."""
         await self._notices.create_index([("recipient", 1), ("raised_at", -1)])
         await self._notices.create_index([("recipient", 1), ("kept_at", 1)])
-        await self._notices.create_index("raised_at", expireAfterSeconds=KEEP_SECONDS)
+        await ensure_index(self._notices, "raised_at", expireAfterSeconds=KEEP_SECONDS)
 
     async def add(self, notice: NoticeRaised) -> datetime:
         """See `NoticeStore.add`; the time is the database's, so that it is the same for all copies of the gateway."""

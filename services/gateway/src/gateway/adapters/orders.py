@@ -18,6 +18,7 @@ from imaging_common.events import (
     StudyRestored,
 )
 from imaging_common.messaging.outbox import Outbox
+from imaging_common.mongo import ensure_index
 
 PAST = timedelta(days=1)
 KEEP_ORDERS_SECONDS = 90 * 24 * 3600
@@ -35,7 +36,7 @@ class MongoOrders:
     async def prepare(self) -> None:
         """Create the indexes."""
         await self._orders.create_index([("hospital", 1), ("order.scheduled_at", 1)])
-        await self._orders.create_index("order.scheduled_at", expireAfterSeconds=KEEP_ORDERS_SECONDS)
+        await ensure_index(self._orders, "order.scheduled_at", expireAfterSeconds=KEEP_ORDERS_SECONDS)
 
     async def place(self, order: Order, record: AuditRecorded) -> None:
         """See `OrderBook.place`."""

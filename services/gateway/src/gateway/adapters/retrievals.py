@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from gateway.retrievals.model import LIVE, Retrieval, Want, asked
 from gateway.retrievals.ports import with_failure, with_progress
 from imaging_common.events import EdgeHeartbeat, RetrieveFailed, RetrieveProgressed
+from imaging_common.mongo import ensure_index
 
 KEEP_SECONDS = 7 * 24 * 3600
 DEADLINE_MS = 5_000
@@ -31,8 +32,8 @@ class MongoRetrievals:
 
     async def prepare(self) -> None:
         """Create the indexes."""
-        await self._retrievals.create_index("state", partialFilterExpression={"state": {"$in": sorted(LIVE)}})
-        await self._retrievals.create_index("changed_at", expireAfterSeconds=KEEP_SECONDS)
+        await ensure_index(self._retrievals, "state", partialFilterExpression={"state": {"$in": sorted(LIVE)}})
+        await ensure_index(self._retrievals, "changed_at", expireAfterSeconds=KEEP_SECONDS)
 
     async def ask(
         self, want: Want, now: datetime, *, lasts: timedelta, lease: str, until: datetime

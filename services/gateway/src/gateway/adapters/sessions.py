@@ -12,6 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from gateway.model import EndedSession, ProviderLogout, Session, Tokens
 from imaging_common.auth import Claims, session_name
+from imaging_common.mongo import ensure_index
 
 SIGN_IN_MINUTES = 10
 
@@ -28,11 +29,11 @@ class MongoSessions:
 
     async def prepare(self) -> None:
         """Create the indexes."""
-        await self._sessions.create_index("expires_at", expireAfterSeconds=0)
-        await self._sessions.create_index("sid", sparse=True)
-        await self._sessions.create_index("sub", sparse=True)
-        await self._sessions.create_index("grant_id", sparse=True)
-        await self._sign_ins.create_index("expires_at", expireAfterSeconds=0)
+        await ensure_index(self._sessions, "expires_at", expireAfterSeconds=0)
+        await ensure_index(self._sessions, "sid", sparse=True)
+        await ensure_index(self._sessions, "sub", sparse=True)
+        await ensure_index(self._sessions, "grant_id", sparse=True)
+        await ensure_index(self._sign_ins, "expires_at", expireAfterSeconds=0)
 
     async def begin_sign_in(
         self,
@@ -86,14 +87,14 @@ class MongoSessions:
         if document is None:
             return None
         try:
-            tokens = Tokens(**json.loads(self._box.decrypt(document["tokens"])))
+            kept = json.loads(self._box.decrypt(document["tokens"]))
         except InvalidToken:
             return None
         claims = Claims(document["user"], document["hospital"], frozenset(document["roles"]), document["name"])
         return Session(
             key,
             claims,
-            tokens,
+            Tokens(kept["access"], kept["refresh"], kept["id"]),
             document["access_expires_at"],
             document["csrf"],
             dict(document["search"]),

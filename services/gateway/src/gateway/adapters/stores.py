@@ -14,6 +14,7 @@ from gateway.model import HospitalEntry
 from imaging_common.access import CONSULT_ROLE, EDGE_ROLE
 from imaging_common.auth import Claims
 from imaging_common.messaging.outbox import Outbox
+from imaging_common.mongo import ensure_index
 
 KEEP_SECONDS = 90 * 24 * 3600
 """How long an ended case and a notice stay: longer than the topics, so that no late event revives one."""
@@ -33,8 +34,8 @@ class MongoGrants:
         await self._grants.create_index([("applicant", 1), ("open", 1)])
         await self._grants.create_index([("applicant_hospital", 1), ("open", 1)])
         await self._grants.create_index([("parties.user", 1), ("open", 1)])
-        await self._grants.create_index("issued_at", sparse=True)
-        await self._grants.create_index("ended_at", expireAfterSeconds=KEEP_SECONDS)
+        await ensure_index(self._grants, "issued_at", sparse=True)
+        await ensure_index(self._grants, "ended_at", expireAfterSeconds=KEEP_SECONDS)
 
     async def put(self, grant: CaseGrant) -> bool:
         """See `GrantStore.put`."""
@@ -128,5 +129,5 @@ class MongoHospitals:
 
 
 def _entry(document: Mapping[str, Any]) -> HospitalEntry:
-    """A stored entry; fields that are younger than it have their defaults."""
-    return HospitalEntry(hospital=document["_id"], **{name: document[name] for name in document if name != "_id"})
+    """A stored entry; fields that are younger than it have their defaults, those of a later release are passed over."""
+    return HospitalEntry.model_validate({**document, "hospital": document["_id"]}, extra="ignore")

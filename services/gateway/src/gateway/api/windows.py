@@ -47,11 +47,13 @@ def _address(request: Request) -> str:
 
 def framable(portal: Portal) -> bool:
     """Whether a browser would keep a cookie of a frame: by https, or on this very machine."""
-    host = urlsplit(portal.settings.public_url).hostname or ""
-    return portal.settings.secure or host == "localhost" or _is_loopback(host)
+    return portal.settings.secure or is_this_machine(urlsplit(portal.settings.public_url).hostname or "")
 
 
-def _is_loopback(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """A loopback address, `localhost`, or a name below it (RFC 6761 §6.3): browsers trust them without TLS."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
     try:
         return ip_address(host).is_loopback
     except ValueError:

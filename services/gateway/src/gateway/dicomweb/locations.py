@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from gateway.dicomweb.access import NOT_FOUND
 from gateway.dicomweb.partial import refused
 from gateway.errors import HolderAway
+from gateway.retrievals.measures import SERVED
 from gateway.retrievals.model import Away
 from gateway.retrievals.retriever import Retriever
 from imaging_common.ids import is_uid
@@ -102,10 +103,12 @@ class Locations:
             Its holder cannot give it.
         """
         if isinstance(listed, InstanceDocument):
+            SERVED.labels(listed.holder, listed.location.bucket).inc()
             return listed
         if self._retriever is None:
             raise HolderAway(Away(listed.holder, "not-given"))
         found = await self._retriever.bring(listed, whole=whole, priority=priority)
+        SERVED.labels(found.holder, "pacs").inc()
         self.landed(found)
         return found
 
@@ -120,6 +123,7 @@ class Locations:
         absent: list[ListedInstance] = []
         for one in listed:
             if isinstance(one, InstanceDocument):
+                SERVED.labels(one.holder, one.location.bucket).inc()
                 yield one
             else:
                 absent.append(one)
@@ -127,6 +131,7 @@ class Locations:
             raise HolderAway(Away(absent[0].holder, "not-given"))
         if absent and self._retriever is not None:
             async for found in self._retriever.each(absent, priority=priority):
+                SERVED.labels(found.holder, "pacs").inc()
                 self.landed(found)
                 yield found
 

@@ -21,6 +21,7 @@ from gateway.usecases.onboard_hospital import OnboardHospital
 from gateway.usecases.replay_letters import LetterDesk
 from imaging_common.audit import AuditTrail
 from imaging_common.contracts.topics import load_topics
+from imaging_common.messaging.administration import Way
 
 FOLLOWED_TOPICS = ("storage-measured",)
 """Beside those that retrievals follow."""
@@ -75,6 +76,7 @@ def compose_operations(
         else _onboarding(settings, database, registry, audit, live, client),
         addresses=Addresses(
             kafka_bootstrap=settings.edge_kafka_bootstrap,
+            kafka_tls=settings.edge_kafka_tls,
             ingest_url=settings.edge_ingest_url,
             gateway_url=settings.edge_gateway_url,
             oidc_issuer=settings.oidc_issuer,
@@ -104,6 +106,7 @@ def _onboarding(
             settings.kafka_bootstrap,
             settings.onboarding_kafka_username,
             settings.onboarding_kafka_password.get_secret_value(),
+            Way(tls=settings.kafka_tls, ca=settings.kafka_ca),
             settings.topics_dir,
             settings.onboarding_replication,
         ),

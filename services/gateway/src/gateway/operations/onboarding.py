@@ -174,6 +174,7 @@ class Addresses(BaseModel):
     """The centre, as edge agents reach it."""
 
     kafka_bootstrap: str
+    kafka_tls: bool = False
     ingest_url: str
     gateway_url: str
     oidc_issuer: str
@@ -193,6 +194,8 @@ def configuration(form: Form, secrets: Secrets, addresses: Addresses, *, whole: 
             "HOSPITAL": form.hospital,
             "AE_TITLE": form.ae_title,
             "KAFKA_BOOTSTRAP": addresses.kafka_bootstrap,
+            "KAFKA_TLS": "true" if addresses.kafka_tls else "",
+            "KAFKA_CA": "tls/ca.pem" if addresses.kafka_tls else "",
             "OIDC_ISSUER": addresses.oidc_issuer,
             "INGEST_URL": addresses.ingest_url,
             "GATEWAY_URL": addresses.gateway_url,

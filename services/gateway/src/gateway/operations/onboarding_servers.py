@@ -20,8 +20,10 @@ from imaging_common.messaging.permissions import edge_principal, plan
 class KafkaBroker:
     """One connection for each act; off the event loop."""
 
-    def __init__(self, bootstrap: str, user: str, password: str, topics: Path, replication: int) -> None:
-        self._connection = (bootstrap, user, password)
+    def __init__(
+        self, bootstrap: str, user: str, password: str, way: administration.Way, topics: Path, replication: int
+    ) -> None:
+        self._connection = (bootstrap, user, password, way)
         self._topics = topics
         self._replication = replication
 
@@ -88,7 +90,7 @@ class KeycloakClients:
 
 
 def edge_client(hospital: str, secret: str, audience: str) -> dict[str, Any]:
-    """A hospital's client as `deploy/keycloak/realm.json` has them: its token names the role and the hospital."""
+    """A hospital's client as the realm of `region setup` has them: its token names the role and the hospital."""
 
     def claim(name: str, value: str, kind: str) -> dict[str, Any]:
         config = {"claim.name": name, "claim.value": value, "jsonType.label": kind, "access.token.claim": "true"}

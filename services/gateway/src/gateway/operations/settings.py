@@ -41,6 +41,8 @@ class OperationsSettings(ServiceSettings):
     """Replicas of a new hospital's topics; 3 outside the one-machine mode."""
     edge_kafka_bootstrap: str = ""
     """Kafka, as edge agents reach it."""
+    edge_kafka_tls: bool = False
+    """Edge agents reach it over TLS, with a certificate of the region's authority."""
     edge_ingest_url: str = ""
     """The ingest, as edge agents reach it."""
     edge_gateway_url: str = ""
@@ -61,4 +63,6 @@ class OperationsSettings(ServiceSettings):
             kafka_bootstrap=self.kafka_bootstrap,
             kafka_username=self.operations_kafka_username,
             kafka_password=self.operations_kafka_password,
+            kafka_tls=self.kafka_tls,
+            kafka_ca=self.kafka_ca,
         )

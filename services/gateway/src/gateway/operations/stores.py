@@ -9,6 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from gateway.operations.model import BacklogSample, DayOfUse, Echo, tiers_of
 from imaging_common.events import EchoAnswered, EdgeHeartbeat, StorageMeasured
+from imaging_common.mongo import ensure_index
 
 DEADLINE_MS = 5_000
 KEEP_LOG_SECONDS = 48 * 3600
@@ -32,7 +33,7 @@ class MongoEdgeLog:
     async def prepare(self) -> None:
         """Create the indexes."""
         await self._log.create_index([("hospital", 1), ("at", 1)])
-        await self._log.create_index("at", expireAfterSeconds=KEEP_LOG_SECONDS)
+        await ensure_index(self._log, "at", expireAfterSeconds=KEEP_LOG_SECONDS)
 
     async def heard(self, hospital: str, heartbeat: EdgeHeartbeat, at: datetime) -> None:
         """See `EdgeLog.heard`."""
@@ -74,7 +75,7 @@ class MongoEchoes:
     async def prepare(self) -> None:
         """Create the indexes."""
         await self._echoes.create_index([("hospital", 1), ("requested_at", -1)])
-        await self._echoes.create_index("requested_at", expireAfterSeconds=KEEP_ECHOES_SECONDS)
+        await ensure_index(self._echoes, "requested_at", expireAfterSeconds=KEEP_ECHOES_SECONDS)
 
     async def begin(self, echo: Echo) -> None:
         """See `EchoStore.begin`."""
@@ -101,7 +102,7 @@ class MongoUsage:
 
     async def prepare(self) -> None:
         """Create the indexes."""
-        await self._days.create_index("at", expireAfterSeconds=KEEP_DAYS_SECONDS)
+        await ensure_index(self._days, "at", expireAfterSeconds=KEEP_DAYS_SECONDS)
 
     async def measured(self, event: StorageMeasured) -> None:
         """See `UsageStore.measured`."""
@@ -140,7 +141,7 @@ class MongoReplays:
     async def prepare(self) -> None:
         """Create the indexes."""
         await self._replays.create_index("topic")
-        await self._replays.create_index("at", expireAfterSeconds=KEEP_REPLAYS_SECONDS)
+        await ensure_index(self._replays, "at", expireAfterSeconds=KEEP_REPLAYS_SECONDS)
 
     async def add(self, topic: str, place: tuple[int, int], user: str) -> None:
         """See `ReplayBook.add`."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from gateway.retrievals.measures import show_age, show_heartbeat
 from gateway.retrievals.model import Away
 from gateway.retrievals.ports import EdgeStore
 from imaging_common.events import EdgeHeartbeat
@@ -59,6 +60,8 @@ class Edges:
 
     def turned(self) -> list[str]:
         """The hospitals that fell silent, or can be asked again, since the last call."""
+        for hospital, state in self._known.items():
+            self._show_age(hospital, state)
         now = {hospital: away.reason if (away := self.away(hospital)) else "" for hospital in self._known}
         found = [hospital for hospital, reason in now.items() if self._told.get(hospital, "") != reason]
         self._told = now
@@ -86,3 +89,10 @@ class Edges:
         known = self._known.get(hospital)
         if known is None or known.heard_at <= state.heard_at:
             self._known[hospital] = state
+            show_heartbeat(hospital, state.heartbeat)
+            self._show_age(hospital, state)
+
+    def _show_age(self, hospital: str, state: EdgeState) -> None:
+        now = self._clock()
+        up = now - state.heard_at <= self._silence
+        show_age(hospital, state.heartbeat, state.heard_at, now, up=up)

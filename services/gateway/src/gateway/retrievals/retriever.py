@@ -14,6 +14,7 @@ from gateway.errors import HolderAway
 from gateway.retrievals.bounds import Bounds
 from gateway.retrievals.desk import Desk
 from gateway.retrievals.edges import Clock, Edges, utc_now
+from gateway.retrievals.measures import RETRIEVALS, RETRIEVED_BYTES, WHOLE_SECONDS, measured_wait
 from gateway.retrievals.model import MAX_FIRST, PREFETCH, VIEW, Away, Retrieval, Want, union
 from gateway.retrievals.ports import RetrievalStore
 from gateway.retrievals.upkeep import Upkeep
@@ -106,13 +107,14 @@ class Retriever:
             if away := self.away(listed.holder, listed.study_uid):
                 raise HolderAway(away)
             future = desk.wait_for(listed)
-            try:
-                await self._ask(desk, [listed], whole=whole, priority=priority)
-                return await asyncio.wait_for(asyncio.shield(future), self.bounds.frame)
-            except TimeoutError as error:
-                raise HolderAway(self._no_answer(listed)) from error
-            finally:
-                desk.leave(listed.id)
+            with measured_wait(listed.holder):
+                try:
+                    await self._ask(desk, [listed], whole=whole, priority=priority)
+                    return await asyncio.wait_for(asyncio.shield(future), self.bounds.frame)
+                except TimeoutError as error:
+                    raise HolderAway(self._no_answer(listed)) from error
+                finally:
+                    desk.leave(listed.id)
 
     async def each(
         self, listed: Sequence[ListedInstance], *, whole: bool = False, priority: int = 0
@@ -200,9 +202,20 @@ class Retriever:
         if desk := self._desks.get(key):
             desk.wake()
             if event.state in ("done", "cancelled"):
+                if desk.asked is not None:
+                    await self._measure(holder, event)
                 desk.asked = None
             if event.state == "done" and event.missing:
                 desk.fail(Away(holder, "not-given", self._clock()), event.missing)
+
+    async def _measure(self, holder: str, event: RetrieveProgressed) -> None:
+        """A retrieval that this copy asked for has ended."""
+        RETRIEVALS.labels(holder, event.state).inc()
+        RETRIEVED_BYTES.labels(holder).inc(event.bytes_done)
+        known = (await self._store.find([f"{holder}/{event.study_uid}"])).get(f"{holder}/{event.study_uid}")
+        if event.state == "done" and known is not None and known.retrieval_id == event.retrieval_id:
+            seconds = (self._clock() - known.requested_at).total_seconds()
+            WHOLE_SECONDS.labels(holder).observe(max(0.0, seconds))
 
     async def failed(self, holder: str, event: RetrieveFailed) -> None:
         """A hospital gives up."""
@@ -213,6 +226,8 @@ class Retriever:
             return
         self._remember(known)
         if desk := self._desks.get(key):
+            if desk.asked is not None:
+                RETRIEVALS.labels(holder, event.reason).inc()
             desk.asked = None
             desk.fail(Away(holder, event.reason, self._clock()))
 

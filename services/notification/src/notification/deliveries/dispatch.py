@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import structlog
+from prometheus_client import Counter, Histogram
 from pymongo.errors import PyMongoError
 
 from imaging_common.people import Directory, DirectoryUnavailable, Person
+from imaging_common.telemetry.metrics import DELAY_BUCKETS
 from notification.deliveries.model import (
     CHANNELS,
     Chain,
@@ -31,6 +33,13 @@ ATTEMPT_SECONDS = 25.0
 """The whole of one attempt, so that it ends well within its lease."""
 WORKERS = 4
 """Sendings at once, in each copy of the service: one that hangs holds up none of the others."""
+
+DELIVERIES = Counter(
+    "imaging_deliveries", "Attempts to reach a person outside the portal, by how they ended", ["channel", "outcome"]
+)
+DELIVERY_SECONDS = Histogram(
+    "imaging_delivery_seconds", "Seconds from a notice until its message was sent", ["channel"], buckets=DELAY_BUCKETS
+)
 
 
 class Courier:
@@ -140,7 +149,10 @@ class Courier:
             return
         outcome = await self._attempt(sender, delivery, address, language or person.language)
         if outcome.result == "sent":
-            await self._store.ended(delivery, "sent", self._now(), to=masked(address))
+            now = self._now()
+            await self._store.ended(delivery, "sent", now, to=masked(address))
+            DELIVERIES.labels(delivery.channel, "sent").inc()
+            DELIVERY_SECONDS.labels(delivery.channel).observe(max(0.0, (now - delivery.raised_at).total_seconds()))
         elif outcome.result == "refused":
             await self._undeliverable(delivery, outcome.reason, masked(address))
         else:
@@ -163,11 +175,13 @@ class Courier:
             return
         at = now + timedelta(seconds=retry_delay(delivery.attempts, self._chance))
         await self._store.later(delivery, at, reason=reason, counted=True)
+        DELIVERIES.labels(delivery.channel, "again").inc()
         _log.warning("delivery-failed", delivery=delivery.id, channel=delivery.channel, reason=reason)
 
     async def _undeliverable(self, delivery: Delivery, reason: str, to: str) -> None:
         """The next channel has its turn at once."""
         await self._store.ended(delivery, "undeliverable", self._now(), reason=reason, to=to)
+        DELIVERIES.labels(delivery.channel, "undeliverable").inc()
         _log.warning("delivery-undeliverable", delivery=delivery.id, channel=delivery.channel, reason=reason)
         for channel in CHANNELS[CHANNELS.index(delivery.channel) + 1 :]:
             await self._store.hasten(delivery, channel, self._now())

@@ -8,6 +8,7 @@ from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from imaging_common.events import NoticeRaised
+from imaging_common.mongo import ensure_index
 from notification.deliveries.model import Channel, Delivery, Plan, Preferences, State
 
 Document = dict[str, Any]
@@ -32,12 +33,12 @@ class MongoDeliveries:
         """Make the indexes."""
         await self._plans.create_index([("due_at", ASCENDING)])
         waiting = {"state": "waiting"}
-        await self._deliveries.create_index([("due_at", ASCENDING)], partialFilterExpression=waiting)
+        await ensure_index(self._deliveries, [("due_at", ASCENDING)], partialFilterExpression=waiting)
         await self._deliveries.create_index([("raised_at", DESCENDING)])
-        await self._deliveries.create_index([("link", ASCENDING)], partialFilterExpression=waiting)
+        await ensure_index(self._deliveries, [("link", ASCENDING)], partialFilterExpression=waiting)
         await self._deliveries.create_index([("notice_ids", ASCENDING), ("user", ASCENDING)])
-        await self._deliveries.create_index("ended_at", expireAfterSeconds=self._keep)
-        await self._seen.create_index("at", expireAfterSeconds=SEEN_SECONDS)
+        await ensure_index(self._deliveries, "ended_at", expireAfterSeconds=self._keep)
+        await ensure_index(self._seen, "at", expireAfterSeconds=SEEN_SECONDS)
 
     async def next_plan(self, now: datetime) -> Plan | None:
         """See `DeliveryStore.next_plan`."""
@@ -135,7 +136,7 @@ class MongoDeliveries:
     async def of(self, user: str) -> Preferences:
         """See `PreferenceStore.of`."""
         found = await self._preferences.find_one({"_id": user}, max_time_ms=DEADLINE_MS)
-        return Preferences() if found is None else Preferences.model_validate(found["chosen"])
+        return Preferences() if found is None else Preferences.model_validate(found["chosen"], extra="ignore")
 
     async def keep(self, user: str, preferences: Preferences) -> None:
         """See `PreferenceStore.keep`."""

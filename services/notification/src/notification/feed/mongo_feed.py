@@ -14,6 +14,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from imaging_common.events import ReportAmended, ReportDelivered, ReportIssued, StudyChanged
+from imaging_common.mongo import ensure_index
 from notification.feed.errors import NoOrganisation, OrganisationChanged, OrganisationExists
 from notification.feed.model import (
     Facts,
@@ -75,11 +76,11 @@ class MongoFeed:
     async def prepare(self) -> None:
         """Make the indexes."""
         await self._latest.create_index([("studies", 1)])
-        await self._latest.create_index([("resident", 1)], partialFilterExpression={"resident": {"$type": "string"}})
-        await self._feed.create_index([("organisation", 1), ("seq", 1)], unique=True)
-        await self._feed.create_index([("organisation", 1), ("event_id", 1)], unique=True)
+        await ensure_index(self._latest, [("resident", 1)], partialFilterExpression={"resident": {"$type": "string"}})
+        await ensure_index(self._feed, [("organisation", 1), ("seq", 1)], unique=True)
+        await ensure_index(self._feed, [("organisation", 1), ("event_id", 1)], unique=True)
         await self._feed.create_index([("organisation", 1), ("at", 1)])
-        await self._feed.create_index("expires_at", expireAfterSeconds=0)
+        await ensure_index(self._feed, "expires_at", expireAfterSeconds=0)
         await self._snapshots.create_index([("done_at", 1), ("created_at", 1)])
 
     async def take(self, statement: Statement) -> None:

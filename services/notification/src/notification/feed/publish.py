@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from opentelemetry import trace
+from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
 from imaging_common.errors import ImagingError
@@ -20,6 +21,7 @@ _tracer = trace.get_tracer(__name__)
 BATCH = 50
 POLL_SECONDS = 1.0
 BLOCKED_SECONDS = 5.0
+FAILURES = Counter("imaging_feed_failures", "Times that an organisation's feed could not be published", ["topic"])
 Send = Callable[[str, bytes, bytes | None, Headers], Awaitable[None]]
 """Topic, value, key, headers; returns when Kafka has it; raises ImagingError."""
 
@@ -100,6 +102,7 @@ class FeedRelay:
                 finally:
                     await self._feed.published(organisation.id, done)
         except (ImagingError, PyMongoError) as error:
+            FAILURES.labels(organisation.topic).inc()
             self._blocked[organisation.id] = asyncio.get_running_loop().time() + BLOCKED_SECONDS
             _log.error("feed-not-published", topic=organisation.topic, error=type(error).__name__)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
 from imaging_common.messaging.outbox_lease import RelayLease
@@ -19,6 +20,10 @@ from notification.webhooks.sender import Sender
 _log = structlog.get_logger(__name__)
 BATCH = 50
 POLL_SECONDS = 1.0
+ATTEMPTS = Counter(
+    "imaging_webhook_attempts", "Events sent to subscribers, by how it ended", ["organisation", "outcome"]
+)
+STOPPED = Counter("imaging_webhook_stopped", "Subscriptions that were stopped after failing too long", ["organisation"])
 
 
 class Dispatcher:
@@ -109,12 +114,14 @@ class Dispatcher:
             error=outcome.error,
             milliseconds=outcome.milliseconds,
         )
+        ATTEMPTS.labels(subscription.organisation, "taken" if attempt.ok else "failed").inc()
         if attempt.ok:
             done = await self._subscriptions.noted(subscription, attempt, "active", None)
             change = {"cursor": entry.seq, "failures": 0, "failing_since": None}
             return subscription.model_copy(update=change) if done else None
         state = verdict(subscription, attempt, self._patience)
         if state != "active":
+            STOPPED.labels(subscription.organisation).inc()
             await self._notices.raise_once(disabled_notice(subscription, at))
         delay = retry_delay(subscription.failures + 1, outcome.retry_after, self._chance)
         await self._subscriptions.noted(subscription, attempt, state, at + timedelta(seconds=delay))

@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 
+from imaging_common.mongo import ensure_index
 from notification.webhooks.errors import NoSubscription, NoWebhooks, SubscriptionChanged
 from notification.webhooks.model import Attempt, Secret, State, Subscription
 
@@ -32,7 +33,7 @@ class MongoSubscriptions:
         """Make the indexes."""
         await self._subscriptions.create_index([("state", 1), ("next_attempt_at", 1)])
         await self._log.create_index([("subscription", 1), ("at", -1)])
-        await self._log.create_index("at", expireAfterSeconds=int(LOG_KEPT.total_seconds()))
+        await ensure_index(self._log, "at", expireAfterSeconds=int(LOG_KEPT.total_seconds()))
 
     async def add(self, subscription: Subscription) -> None:
         """See `SubscriptionStore.add`; raises NoWebhooks."""
