@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from imaging_common.contracts import SERVICES, TopicContract, load_topics
-from imaging_common.contracts.__main__ import BASELINE, SCHEMAS, broken_since, stale_files
+from imaging_common.contracts.__main__ import SCHEMAS, stale_files
 from imaging_common.contracts.topics import EVERYBODY, OUTSIDE_READERS, OUTSIDE_WRITERS
 from imaging_common.events import EVENT_TYPES
 
@@ -87,13 +86,3 @@ def references(node: Any) -> list[str]:
         own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
         return own + [found for value in node.values() for found in references(value)]
     return [found for value in node for found in references(value)] if isinstance(node, list) else []
-
-
-def test_change_since_the_baseline_is_compatible() -> None:
-    assert broken_since(BASELINE) == [], "old and new services could not run together"
-
-
-def test_every_event_type_has_a_baseline() -> None:
-    assert {path.stem for path in Path(BASELINE).glob("*.json")} == set(EVENT_TYPES), (
-        "run `python -m imaging_common.contracts baseline`"
-    )

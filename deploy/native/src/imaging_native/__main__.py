@@ -1,4 +1,4 @@
-"""`python -m imaging_native run|fetch|deps`: what `make run`, `make fetch` and `make deps` call."""
+"""`python -m imaging_native run|fetch|ohif|deps`: what `make run`, `make fetch`, `make images` and `make deps` call."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging_native import debian
-from imaging_native.fetch import FetchFailed, fetch_all
+from imaging_native.fetch import FetchFailed, fetch_all, fetch_ohif
 from imaging_native.process import StartFailed
 from imaging_native.region import USERS, Region
 from imaging_native.story import StoryFailed, play
@@ -109,6 +109,7 @@ def main() -> int:
     run_parser.add_argument("--once", action="store_true")
     run_parser.add_argument("--pictures", type=Path)
     commands.add_parser("fetch")
+    commands.add_parser("ohif")
     deps_parser = commands.add_parser("deps")
     deps_parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
@@ -116,6 +117,9 @@ def main() -> int:
         return debian.ensure(check_only=arguments.check)
     if arguments.command == "fetch":
         fetch_all()
+        return 0
+    if arguments.command == "ohif":
+        print(fetch_ohif())
         return 0
     return asyncio.run(run(once=arguments.once, pictures=arguments.pictures))
 

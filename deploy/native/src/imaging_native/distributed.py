@@ -38,7 +38,7 @@ async def _dcmsend(pacs: dict[str, Any], files: list[Path]) -> None:
     process = await asyncio.create_subprocess_exec(
         shutil.which("dcmsend") or "dcmsend",
         *("-aet", "MODALITY", "-aec", pacs["ae_title"], "--decompress-never", "--scan-directories"),
-        *("127.0.0.1", str(pacs["dimse_port"]), *map(str, files)),
+        *(pacs["host"], str(pacs["dimse_port"]), *map(str, files)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -26,9 +26,10 @@ from imaging_native.asking import until
 from imaging_native.distributed import until_listed
 from imaging_native.edges import edge_client
 from imaging_native.ehr_says import say_as_ehr
-from imaging_native.region import DOORS, Region
+from imaging_native.region import Region
 from imaging_native.session import portal_client
 from imaging_native.tokens import person_token, program_token
+from imaging_operate.topology import DOORS
 
 PEOPLE = {
     "own-doctor": "doctor.community",

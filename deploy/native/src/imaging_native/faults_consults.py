@@ -62,12 +62,12 @@ class Worker:
 
 
 class Desk:
-    """Plays cases against a consult service that goes away now and then."""
+    """Plays cases against a consult service (at `url`, if not the region's own address) that goes away now and then."""
 
-    def __init__(self, region: Region, study: dict[str, str]) -> None:
+    def __init__(self, region: Region, study: dict[str, str], url: str = "") -> None:
         self._doctor, self._expert = Worker(region, "doctor.community"), Worker(region, "expert.secondary")
         self._study = study
-        self._client = httpx.AsyncClient(base_url=region.state["consult"], timeout=10)
+        self._client = httpx.AsyncClient(base_url=url or region.state["consult"], timeout=10)
         self.again = 0
         """Clicks that had to be repeated."""
 

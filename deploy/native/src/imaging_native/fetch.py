@@ -66,12 +66,24 @@ def fetch_all() -> Installed:
         kafka = _once(cache / f"kafka-{KAFKA_VERSION}", "download", _fetch_kafka)
         mongodb = _once(cache / "mongodb-6.0.5", "download", _fetch_mongodb)
         keycloak = _once(cache / f"keycloak-{KEYCLOAK_VERSION}", "download and first start", _fetch_keycloak)
-        ohif = _once(cache / f"ohif-{OHIF_VERSION}", "download", _fetch_ohif)
+        ohif = _once(_ohif_folder(cache), "download", _fetch_ohif)
         minio = building.result()
         toxiproxy = _once(cache / f"toxiproxy-{TOXIPROXY_VERSION}", "build (about 20 s)", _build_toxiproxy)
     return Installed(
         kafka / "libs", mongodb / "mongod", minio / "minio", keycloak, ohif, toxiproxy / "toxiproxy-server"
     )
+
+
+def fetch_ohif() -> Path:
+    """OHIF alone, for the gateway's image: its folder."""
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with _lock(cache / "fetch.lock"):
+        return _once(_ohif_folder(cache), "download", _fetch_ohif)
+
+
+def _ohif_folder(cache: Path) -> Path:
+    return cache / f"ohif-{OHIF_VERSION}"
 
 
 def fetch_axe() -> Path:

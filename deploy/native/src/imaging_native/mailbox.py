@@ -23,16 +23,19 @@ from aiosmtpd.smtp import Session as SmtpSession
 from fastapi import FastAPI, Header, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from imaging_common.settings import SecretFiles
 
 MAX_BYTES = 10_000_000
 
 
-class MailboxSettings(BaseSettings):
+class MailboxSettings(SecretFiles):
     """Where it listens, and where it keeps what it took."""
 
     model_config = SettingsConfigDict(env_prefix="MAILBOX_")
 
+    host: str = "127.0.0.1"
     smtp_port: int
     http_port: int
     folder: Path
@@ -148,7 +151,7 @@ def build_app(settings: MailboxSettings) -> FastAPI:
         loop = asyncio.get_running_loop()
         smtp = await loop.create_server(
             lambda: SMTP(mailbox, hostname="mailbox.invalid", data_size_limit=MAX_BYTES, enable_SMTPUTF8=True),
-            "127.0.0.1",
+            settings.host,
             settings.smtp_port,
         )
         yield
@@ -202,4 +205,4 @@ def build_app(settings: MailboxSettings) -> FastAPI:
 
 if __name__ == "__main__":
     told = MailboxSettings()
-    uvicorn.run(build_app(told), host="127.0.0.1", port=told.http_port, log_level="warning", access_log=False)
+    uvicorn.run(build_app(told), host=told.host, port=told.http_port, log_level="warning", access_log=False)

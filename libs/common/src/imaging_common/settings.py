@@ -40,6 +40,10 @@ class ServiceSettings(SecretFiles):
     kafka_username: str = ""
     """Empty: no SASL (unit tests only)."""
     kafka_password: SecretStr = SecretStr("")
+    kafka_tls: bool = False
+    """Kafka is reached over TLS: outside the centre's own network it must be."""
+    kafka_ca: str = ""
+    """Whose certificates Kafka may have (PEM file); empty: the system's."""
     mongo_url: str = "mongodb://127.0.0.1:27017"
     minio_endpoint: str = "127.0.0.1:9000"
     minio_access_key: str = ""

@@ -1,18 +1,17 @@
 """`python -m imaging_common.contracts export | check | baseline [--accept-breaking]`.
 
-`export` writes `schemas/`, `check` fails when it is stale, `baseline` takes the present schemas as what is in use:
-changes that break old readers or writers are refused unless they are accepted by name of that option.
+`export` writes `schemas/`, `check` fails when it is stale, `baseline` takes the present schemas, examples and topics as
+what is in use, which is done at a release: changes that break old readers or writers are refused unless they are
+accepted by name of that option.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging_common.contracts.compatibility import incompatibilities
-from imaging_common.contracts.schemas import render_all, schema_of
-from imaging_common.events import EVENT_TYPES
+from imaging_common.contracts.baseline import take_baseline
+from imaging_common.contracts.schemas import render_all
 
 ROOT = Path(__file__).parents[5]
 SCHEMAS = ROOT / "schemas"
@@ -33,32 +32,6 @@ def export(folder: Path) -> int:
     for empty in [path for path in (folder / "events").glob("*") if path.is_dir() and not any(path.iterdir())]:
         empty.rmdir()
     return len(changed) + len(orphans)
-
-
-def broken_since(baseline: Path) -> list[str]:
-    """What changed incompatibly since the baseline was taken."""
-    found: list[str] = []
-    for path in sorted(baseline.glob("*.json")):
-        model = EVENT_TYPES.get(path.stem)
-        if model is None:
-            found.append(f"{path.stem}: the event type is gone")
-            continue
-        changes = incompatibilities(json.loads(path.read_text()), schema_of(model))
-        found += [f"{path.stem}: {change}" for change in changes]
-    return found
-
-
-def take_baseline(baseline: Path, accept_breaking: bool) -> list[str]:
-    """Write the baseline anew; return what keeps it from being written."""
-    broken = broken_since(baseline)
-    if broken and not accept_breaking:
-        return broken
-    baseline.mkdir(parents=True, exist_ok=True)
-    for path in baseline.glob("*.json"):
-        path.unlink()
-    for name, model in EVENT_TYPES.items():
-        (baseline / f"{name}.json").write_text(json.dumps(schema_of(model), indent=1, ensure_ascii=False) + "\n")
-    return []
 
 
 def stale_files(folder: Path) -> list[str]:
@@ -84,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{export(SCHEMAS)} files changed")
         return 0
     stale = options.command == "check"
-    problems = stale_files(SCHEMAS) if stale else take_baseline(BASELINE, options.accept_breaking)
+    problems = stale_files(SCHEMAS) if stale else take_baseline(BASELINE, SCHEMAS, options.accept_breaking)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

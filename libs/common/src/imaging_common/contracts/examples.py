@@ -52,6 +52,8 @@ EXAMPLES: tuple[e.Event, ...] = (
         agent_version="0.1.0",
         sent_at=_at(3),
     ),
+    e.AnnounceRequested(study_uid=_STUDY, user="operator.region"),
+    e.InstancesWanted(study_uid=_STUDY, instances=_ENTRIES[:1], user="operator.region"),
     e.EchoRequested(echo_id=_RETRIEVAL, deadline=_at(4)),
     e.EchoAnswered(echo_id=_RETRIEVAL, reason="", milliseconds=38, at=_at(3)),
     e.StorageMeasured(
@@ -154,6 +156,7 @@ EXAMPLES: tuple[e.Event, ...] = (
         purge_after=_at(30 * 24 * 60),
     ),
     e.StudyRestored(study_uid=_STUDY, holder="community", revision=2, user="operator.region"),
+    e.StudyCheckRequested(study_uid=_STUDY, holder="community", told=e.Version(epoch=1, n=4), user="operator.region"),
     e.StudyHeld(study_uid=_STUDY, holder="community", revision=3, held=True, user="operator.region"),
     e.ReportReceived(
         hospital="community",
