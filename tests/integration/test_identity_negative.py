@@ -29,9 +29,9 @@ from imaging_common.tls import TlsFiles
 from imaging_native import ct
 from imaging_native.distributed import until_listed
 from imaging_native.edges import edge_certificate, edge_client, edge_token, store_request
-from imaging_native.pki import RegionCa
 from imaging_native.region import Region
 from imaging_native.session import portal_client
+from imaging_operate.certificates import RegionCa
 
 STORED = "Received Store Response (Success)"
 
@@ -297,7 +297,7 @@ async def test_forged_token_is_refused_by_every_service_itself(
 
 @pytest.fixture
 async def admin(region: Region) -> AsyncIterator[httpx.AsyncClient]:
-    async with contextlib.aclosing(await region.keycloak.admin()) as client:
+    async with region.keycloak.admin() as client:
         yield client
 
 

@@ -86,7 +86,7 @@ def environment(file: Path) -> dict[str, str]:
 async def doctor_of(region: Region, hospital: str) -> httpx.AsyncClient:
     """A doctor of the new hospital, as the hospital's own people are made: at the identity provider."""
     name = f"doctor.{hospital}"
-    async with aclosing(await region.keycloak.admin()) as admin:
+    async with region.keycloak.admin() as admin:
         user = {
             "username": name, "enabled": True, "firstName": "晴", "lastName": "东", "email": f"{name}@example.org",
             "attributes": {"hospital": [hospital]},

@@ -1,6 +1,7 @@
 """The real servers come up with the region's topics, buckets, users and rights, and come back when they were killed."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,9 +15,8 @@ from minio import Minio
 from minio.error import S3Error
 from pymongo.errors import OperationFailure
 
-from imaging_native import topics
 from imaging_native.region import HOSPITALS, ORGANISATION, Region
-from imaging_native.servers import BUCKETS, LOCKED_BUCKET
+from imaging_operate.topology import BUCKETS, LOCKED_BUCKET, kafka_plan
 
 
 def admin(region: Region, user: str, password: str | None = None) -> AdminClient:
@@ -43,7 +43,7 @@ async def visible(region: Region, user: str) -> set[str]:
 
 
 async def test_kafka_has_every_topic_of_the_contracts(servers: Region) -> None:
-    wanted, _ = topics.plan(topics.load_specifications(), list(HOSPITALS), [ORGANISATION])
+    wanted, _ = kafka_plan(list(HOSPITALS), [ORGANISATION])
     assert {topic.name for topic in wanted} <= await visible(servers, "admin")
 
 
@@ -100,8 +100,9 @@ async def test_transactions_work(servers: Region) -> None:
     await checks.drop()
 
 
-async def test_only_the_object_writer_deletes_objects(servers: Region) -> None:
-    source = servers.folder / "kafka.properties"
+async def test_only_the_object_writer_deletes_objects(servers: Region, tmp_path: Path) -> None:
+    source = tmp_path / "object"
+    source.write_bytes(b"an object")
 
     def act() -> None:
         ingest, gateway, writer = (minio(servers, name) for name in ("dicom-ingest", "gateway", "object-writer"))
@@ -120,10 +121,11 @@ async def test_only_the_object_writer_deletes_objects(servers: Region) -> None:
     await asyncio.to_thread(act)
 
 
-async def test_killed_server_comes_back_at_its_address_with_its_data(servers: Region) -> None:
-    source = str(servers.folder / "kafka.properties")
+async def test_killed_server_comes_back_at_its_address_with_its_data(servers: Region, tmp_path: Path) -> None:
+    source = tmp_path / "object"
+    source.write_bytes(b"an object")
     client = minio(servers, "object-writer")
-    await asyncio.to_thread(client.fput_object, bucket_name="archive", object_name="kept", file_path=source)
+    await asyncio.to_thread(client.fput_object, bucket_name="archive", object_name="kept", file_path=str(source))
     before = servers.state["pids"]["minio"]
     await servers.kill("minio")
     assert servers.state["pids"]["minio"] is None
