@@ -1,12 +1,14 @@
 """An operator's check makes the index of a study agree with the object store, and subscribers take it for news."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from imaging_common.events import StudyChanged, StudyCheckRequested, Version
 from imaging_common.objects.fake import FakeObjectStore
 from imaging_common.objects.manifest import write_manifest
-from imaging_common.objects.model import Manifest, manifest_key
+from imaging_common.objects.model import CACHE_BUCKET, Manifest, manifest_key
+from imaging_common.objects.ports import ObjectInfo
 from indexer.adapters.fake_index import FakeIndex
 from indexer.usecases.announce_study import AnnounceStudy
 from indexer.usecases.check_study import CheckStudy
@@ -117,3 +119,27 @@ async def test_data_without_a_manifest_is_not_there(make: Any) -> None:
     await centre.store.delete("archive", manifest_key(pack.data_key))
     await centre.check()
     assert centre.study["online_count"] == 0
+
+
+async def test_what_arrives_while_the_store_is_looked_through_is_not_taken_for_lost(make: Any) -> None:
+    centre = Centre()
+    await centre.put(make.pack([make.instance(1)]))
+
+    class Busy(FakeObjectStore):
+        arrives: Callable[[], Awaitable[Any]] | None = None
+
+        async def list(self, bucket: str, prefix: str) -> AsyncIterator[ObjectInfo]:
+            async for entry in super().list(bucket, prefix):
+                yield entry
+            if bucket == CACHE_BUCKET and self.arrives is not None:
+                arrives, self.arrives = self.arrives, None
+                await arrives()
+
+    busy = Busy()
+    busy.__dict__.update(centre.store.__dict__)
+    centre.store = busy
+    centre.index_object = IndexObject(centre.index, busy, IndexManifest(centre.index, 60, lambda: NOW))
+    busy.arrives = lambda: centre.put(make.pack([make.instance(2)]))
+    await centre.check()
+    rows = centre.index.collections["instances"].values()
+    assert [bool(row["location"]) for row in rows] == [True, True]

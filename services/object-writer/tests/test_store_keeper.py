@@ -1,7 +1,7 @@
 """The store keeper on fakes: packs from staged batches, receipts, late and damaged instances, sweeps, the grace."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,9 +9,17 @@ import pytest
 
 from imaging_common.dicom import check_instance
 from imaging_common.errors import RejectedError
-from imaging_common.events import BatchStored, HospitalRegistered, InstancesLocated, InstancesStored, ManifestEntry
+from imaging_common.events import (
+    BatchStored,
+    HospitalRegistered,
+    InstancesLocated,
+    InstancesStored,
+    ManifestEntry,
+    StudyCheckRequested,
+)
 from imaging_common.objects.manifest import read_manifest, write_manifest
 from imaging_common.objects.model import Manifest, batch_key, collection_id
+from imaging_common.objects.ports import ObjectInfo
 from imaging_common.objects.rebuild import rebuild_instance
 from imaging_common.objects.store import FakeObjectStore, StoreUnavailable
 from imaging_common.testing.metrics import Counted
@@ -23,6 +31,7 @@ from object_writer.errors import LeaseLost
 from object_writer.model import Source, cut, display_order, groups
 from object_writer.settings import ObjectWriterSettings
 from object_writer.usecases.adopt_packs import AdoptPacks
+from object_writer.usecases.check_study import CheckStudy
 from object_writer.usecases.clean_up import CleanUp
 from object_writer.usecases.note_batch import NoteBatch
 from object_writer.usecases.seal_series import SealSeries
@@ -302,6 +311,19 @@ async def test_archive_is_swept_when_ledger_is_new(keeper: Keeper) -> None:
     assert await keeper.sweep_archive() == 1
     assert len(keeper.stored()) == 1
     assert len(keeper.keys("archive")) == 2
+
+
+async def test_batch_that_arrives_during_a_check_is_not_taken_for_lost(keeper: Keeper) -> None:
+    class Busy(FakeObjectStore):
+        async def list(self, bucket: str, prefix: str) -> AsyncIterator[ObjectInfo]:
+            async for entry in keeper.store.list(bucket, prefix):
+                yield entry
+            if bucket == "staging":
+                await keeper.note_batch(await keeper.stage([1]))
+
+    event = StudyCheckRequested(study_uid=keeper.study, holder="community", user="operator.region")
+    await CheckStudy(Busy(), keeper.ledger, AdoptPacks(keeper.store, keeper.ledger))(event)
+    assert len(keeper.ledger.batches) == 1
 
 
 async def test_index_is_reminded_when_it_does_not_answer(keeper: Keeper) -> None:

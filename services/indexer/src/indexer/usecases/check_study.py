@@ -46,7 +46,8 @@ class CheckStudy:
             if event.told is not None:
                 await unit.note_told(event.told)
             await unit.forget_indexed()
-            await forget_locations(unit, [key for _, key in await unit.places() - data])
+            unseen = await unit.places() - data
+            await forget_locations(unit, [place[1] for place in unseen if not await self._came_meanwhile(place)])
             if await _is_torn(unit):
                 await unit.remove(await unit.listed())
                 await unit.remove_series([document["_id"] for document in await unit.series()])
@@ -67,6 +68,12 @@ class CheckStudy:
                 await self._index_object(bucket, key)
             except RejectedError as error:
                 log.error("manifest refused, the rest goes on", bucket=bucket, reason=str(error))
+
+    async def _came_meanwhile(self, place: Place) -> bool:
+        """Whether an object that was not listed is there, with its manifest, after all."""
+        bucket, key = place
+        manifest = f"{key.removesuffix(ENDINGS[bucket])}.json"
+        return await self._store.exists(bucket, key) and await self._store.exists(bucket, manifest)
 
     async def _there(self, prefix: str) -> tuple[set[Place], list[Place]]:
         """Data objects with a manifest, and the manifests of those, in the order they were written."""

@@ -24,13 +24,15 @@ class CheckStudy:
         A batch that is gone is forgotten, so that it is noted when it is sent again.
         """
         study_id = f"{event.holder}/{event.study_uid}"
+        batches = await self._ledger.batches_of_study(study_id)  # asked first: what is stored meanwhile is not gone
         staged = await self._there(STAGING_BUCKET, study_id)
-        for key in await self._ledger.batches_of_study(study_id):
+        for key in batches:
             if not {key, key.removesuffix(".json") + ".batch"} <= staged:
                 await self._ledger.forget(key)
+        packs = await self._ledger.packs_of_study(study_id)
         there = await self._there(ARCHIVE_BUCKET, study_id)
         lost = 0
-        for key in await self._ledger.packs_of_study(study_id):
+        for key in packs:
             if not {key, key.removesuffix(".json") + ".pack"} <= there:
                 await self._ledger.note_pack_lost(key)
                 log.error("a pack is not in the archive", key=key)
