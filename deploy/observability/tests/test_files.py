@@ -15,7 +15,7 @@ HERE = Path(__file__).parents[1]
 ROOT = HERE.parents[1]
 ALERT_PAGES = ROOT / "docs" / "alerts"
 SUFFIXES = {"Counter": ["_total"], "CounterMetricFamily": ["_total"], "Histogram": ["_bucket", "_count", "_sum"]}
-NAME = re.compile(r"\b(?:imaging|minio|process)_[a-z0-9_]+|\bup\b")
+NAME = re.compile(r"\b(?:imaging|kube|minio|process)_[a-z0-9_]+|\bup\b")
 SEVERITIES = {"critical", "warning"}
 PARTS = ("What it means.", "What users see.", "How to look.", "What to do.", "When it is over.")
 

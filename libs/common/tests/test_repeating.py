@@ -21,7 +21,27 @@ async def test_next_step_comes_whatever_went_wrong_in_the_last() -> None:
     await loop.stop()
 
 
-async def test_stopped_in_the_middle_of_a_step_it_does_nothing_more() -> None:
+async def test_a_step_that_is_under_way_ends_before_the_loop_does() -> None:
+    """Cut off, it might have claimed something that nobody would know of until the claim runs out."""
+    entered, goes_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def step() -> None:
+        entered.set()
+        await goes_on.wait()
+        ended.set()
+
+    loop = Repeating("test", step, 0.0, grace_seconds=60.0)
+    await loop.start()
+    await entered.wait()
+    stopping = asyncio.create_task(loop.stop())
+    await asyncio.sleep(0)
+    goes_on.set()
+    async with asyncio.timeout(10):
+        await stopping
+    assert ended.is_set()
+
+
+async def test_a_step_that_takes_longer_than_the_grace_is_cut_off_and_none_follows() -> None:
     begun: list[str] = []
     entered = asyncio.Event()
 
@@ -30,10 +50,40 @@ async def test_stopped_in_the_middle_of_a_step_it_does_nothing_more() -> None:
         entered.set()
         await asyncio.Event().wait()
 
-    loop = Repeating("test", step, 0.0)
+    loop = Repeating("test", step, 0.0, grace_seconds=0.0)
     await loop.start()
     async with asyncio.timeout(10):
         await entered.wait()
     await loop.stop()
     await loop.stop()
     assert begun == ["step"]
+
+
+async def test_a_step_with_more_to_do_is_followed_at_once() -> None:
+    left = [1, 2, 3]
+    done = asyncio.Event()
+
+    async def step() -> bool:
+        left.pop()
+        if not left:
+            done.set()
+        return bool(left)
+
+    loop = Repeating("test", step, 3600.0)
+    await loop.start()
+    async with asyncio.timeout(10):
+        await done.wait()
+    await loop.stop()
+
+
+async def test_who_waits_for_the_next_step_ends_at_once() -> None:
+    entered = asyncio.Event()
+
+    async def step() -> None:
+        entered.set()
+
+    loop = Repeating("test", step, 3600.0)
+    await loop.start()
+    async with asyncio.timeout(10):
+        await entered.wait()
+        await loop.stop()

@@ -1,5 +1,6 @@
 """An issued version's way: its code and task with the transition, its files, the archive, the PACS, the receipt."""
 
+import asyncio
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import cast
@@ -14,7 +15,7 @@ from consult.reports.fakes import FakeArchive, FakeImages, FakeLetterheads, Fake
 from consult.reports.gathering import Gathering
 from consult.reports.joiner import OutputsJoiner, critical_of
 from consult.reports.making import NOWHERE, PATIENT_ATTEMPTS, Making
-from consult.reports.model import Stage
+from consult.reports.model import Page, Stage
 from consult.reports.phrases import Phrase
 from consult.reports.ports import LeaseLost
 from consult.reports.receipts import Receipts
@@ -287,3 +288,27 @@ async def test_case_with_a_critical_value_waits_for_its_confirmation(region: Reg
 
 def test_waiting_grows_and_ends() -> None:
     assert [delay_after(n).total_seconds() for n in (1, 2, 5, 40)] == [2.0, 4.0, 32.0, 300.0]
+
+
+async def test_a_copy_that_ends_in_the_middle_leaves_its_report_to_the_next_one(region: Region) -> None:
+    """Without waiting until the claim runs out: a doctor would wait five minutes for the PDF after each upgrade."""
+    await region.issued()
+    printing = asyncio.Event()
+    print_page = region.press.print
+
+    async def hang(page: Page) -> bytes:
+        printing.set()
+        await asyncio.Event().wait()
+        return b""
+
+    region.press.print = hang  # type: ignore[method-assign]
+    region.now += timedelta(seconds=5)
+    step = asyncio.create_task(region.worker.step())
+    async with asyncio.timeout(10):
+        await printing.wait()
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    region.press.print = print_page  # type: ignore[method-assign]
+    await region.work(seconds=0)
+    assert len(region.press.pages) == 1

@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
-from prometheus_client import Counter
 
 from imaging_common.http import create_app
 from imaging_common.messaging import Messaging
@@ -13,7 +12,7 @@ from imaging_common.messaging.outbox import Outbox, OutboxRelay
 from imaging_common.mongo import connect
 from imaging_common.objects.model import ARCHIVE_BUCKET, CACHE_BUCKET, STAGING_BUCKET
 from imaging_common.objects.store import MinioObjectStore
-from imaging_common.telemetry import get_logger
+from imaging_common.repeating import Repeating, stop_all
 from indexer.adapters.fill_listings import fill_listings
 from indexer.adapters.mongo_index import MongoIndex
 from indexer.adapters.mongo_links import MongoLinks
@@ -39,19 +38,6 @@ from indexer.usecases.sweep_objects import IndexObject, SweepObjects
 from indexer.usecases.withdraw_study import WithdrawStudy
 
 SERVICE = "indexer"
-FAILED = Counter("imaging_indexer_rounds_failed", "Periodic rounds that failed and come again", ["round"])
-log = get_logger(__name__)
-
-
-async def repeat(name: str, seconds: float, round_: Callable[[], Awaitable[object]]) -> None:
-    """Run `round_` for ever with a pause between; what fails is counted and comes again with the next round."""
-    while True:
-        try:
-            await round_()
-        except Exception as error:
-            FAILED.labels(name).inc()
-            log.warning("round failed", round=name, error=type(error).__name__, exc_info=error)
-        await asyncio.sleep(seconds)
 
 
 def build_app(settings: IndexerSettings | None = None) -> FastAPI:
@@ -90,21 +76,21 @@ def build_app(settings: IndexerSettings | None = None) -> FastAPI:
         await relay.start()
         await asyncio.gather(*(reader.start() for reader in (messaging, *instance_readers)))
         rounds = [
-            asyncio.create_task(repeat("quiet", settings.quiet_poll_seconds, SettleQuietStudies(index))),
-            asyncio.create_task(repeat("staging", settings.sweep_seconds, lambda: sweep(STAGING_BUCKET))),
-            asyncio.create_task(repeat("archive", settings.archive_sweep_seconds, lambda: sweep(ARCHIVE_BUCKET))),
-            asyncio.create_task(repeat("cache", settings.cache_sweep_seconds, lambda: sweep(CACHE_BUCKET))),
-            asyncio.create_task(repeat("links", settings.sweep_seconds, link_patient.resume)),
-            asyncio.create_task(repeat("reports", settings.reports_poll_seconds, index_report.round)),
-            asyncio.create_task(repeat("report-sweep", settings.archive_sweep_seconds, index_report.sweep)),
-            asyncio.create_task(repeat("report-review", settings.archive_sweep_seconds, index_report.rematch_all)),
+            Repeating("quiet", SettleQuietStudies(index), settings.quiet_poll_seconds),
+            Repeating("staging", lambda: sweep(STAGING_BUCKET), settings.sweep_seconds),
+            Repeating("archive", lambda: sweep(ARCHIVE_BUCKET), settings.archive_sweep_seconds),
+            Repeating("cache", lambda: sweep(CACHE_BUCKET), settings.cache_sweep_seconds),
+            Repeating("links", link_patient.resume, settings.sweep_seconds),
+            Repeating("reports", index_report.round, settings.reports_poll_seconds),
+            Repeating("report-sweep", index_report.sweep, settings.archive_sweep_seconds),
+            Repeating("report-review", index_report.rematch_all, settings.archive_sweep_seconds),
         ]
+        for one in rounds:
+            await one.start()
         try:
             yield
         finally:
-            for task in rounds:
-                task.cancel()
-            await asyncio.gather(*rounds, return_exceptions=True)
+            await stop_all(rounds)
             await asyncio.gather(*(reader.stop() for reader in (messaging, *instance_readers)))
             await relay.stop()
             await client.close()

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi import FastAPI
-from prometheus_client import Counter
 
 from imaging_common.http import create_app
 from imaging_common.messaging import Messaging
@@ -13,7 +12,7 @@ from imaging_common.messaging.outbox import Outbox, OutboxRelay
 from imaging_common.mongo import connect
 from imaging_common.objects.scratch import remove_old
 from imaging_common.objects.store import MinioObjectStore
-from imaging_common.telemetry import get_logger
+from imaging_common.repeating import Repeating, stop_all
 from object_writer.adapters.mongo_cache_ledger import MongoCacheLedger
 from object_writer.adapters.mongo_deletions import MongoDeletions
 from object_writer.adapters.mongo_ledger import MongoLedger
@@ -38,21 +37,6 @@ from object_writer.usecases.write_pack import WritePack
 SERVICE = "object-writer"
 TURN_SECONDS = 30.0
 """After a copy was killed another one goes on with the cache tier."""
-FAILED = Counter("imaging_object_writer_rounds_failed", "Periodic rounds that failed and come again", ["round"])
-log = get_logger(__name__)
-
-
-async def repeat(name: str, seconds: float, round_: Callable[[], Awaitable[object]]) -> None:
-    """Run `round_` for ever, with a pause unless it asks for another; what fails is counted and comes again."""
-    while True:
-        found: object = None
-        try:
-            found = await round_()
-        except Exception as error:
-            FAILED.labels(name).inc()
-            log.warning("round failed", round=name, error=type(error).__name__, exc_info=error)
-        if found is not True:
-            await asyncio.sleep(seconds)
 
 
 def build_app(settings: ObjectWriterSettings | None = None) -> FastAPI:
@@ -106,13 +90,13 @@ def build_app(settings: ObjectWriterSettings | None = None) -> FastAPI:
             await one.prepare()
         await relay.start()
         await messaging.start()
-        tasks = [asyncio.create_task(repeat(name, pause, round_)) for name, pause, round_ in rounds]
+        loops = [Repeating(name, round_, pause) for name, pause, round_ in rounds]
+        for loop in loops:
+            await loop.start()
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await stop_all(loops)
             await messaging.stop()
             await relay.stop()
             compressor.close()

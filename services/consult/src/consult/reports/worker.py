@@ -7,12 +7,15 @@ from consult.ports import Clock
 from consult.reports.making import Making
 from consult.reports.model import OutputsTask, Stage
 from consult.reports.ports import LeaseLost, ReportBook
+from imaging_common.repeating import Repeating
 from imaging_common.telemetry import get_logger
 
 _log = get_logger(__name__)
 POLL_SECONDS = 1.0
 LEASE = timedelta(minutes=5)
 """A copy that dies holds its task so long."""
+GRACE_SECONDS = 10.0
+"""As long as a report mostly takes."""
 LONGEST_DELAY_SECONDS = 300
 TOLD_AFTER = 4
 """So many failures in a row are told to the case's people; a restart is none of their business."""
@@ -25,17 +28,15 @@ class Worker:
         self._book = book
         self._making = making
         self._clock = clock
-        self._running: asyncio.Task[None] | None = None
+        self._loop = Repeating("report-outputs", self.step, POLL_SECONDS, grace_seconds=GRACE_SECONDS)
 
     async def start(self) -> None:
         """Work until `stop`."""
-        self._running = asyncio.create_task(self._run())
+        await self._loop.start()
 
     async def stop(self) -> None:
-        """Leave what is under way to the next copy."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        """Finish what is under way if it does not take long; else leave it to the next copy."""
+        await self._loop.stop()
 
     async def step(self) -> bool:
         """One task, as far as it goes now; False: none is due."""
@@ -47,6 +48,9 @@ class Worker:
             async with asyncio.timeout(LEASE.total_seconds() - 30):
                 while task.stage is not Stage.DONE:
                     task = await self._making.step(task, self._clock())
+        except asyncio.CancelledError:
+            await self._hand_back(task)
+            raise
         except LeaseLost:
             _log.warning("report-outputs-taken-over", consult_id=task.consult_id, version=task.version)
         except Exception as error:
@@ -56,6 +60,13 @@ class Worker:
             )  # fmt: skip
             await self._postpone(task, error)
         return True
+
+    async def _hand_back(self, task: OutputsTask) -> None:
+        """This copy ends: the next one need not wait for the lease."""
+        try:
+            await self._making.keep(task.model_copy(update={"due_at": self._clock()}), task.due_at)
+        except LeaseLost:
+            return
 
     async def _postpone(self, task: OutputsTask, error: Exception) -> None:
         attempts, text = task.attempts + 1, str(error) or type(error).__name__
@@ -70,15 +81,6 @@ class Worker:
             await self._making.keep(task.model_copy(update=update), task.due_at)
         except LeaseLost:
             return
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                if await self.step():
-                    continue
-            except Exception as error:
-                _log.error("report-worker-failed", error=type(error).__name__, exc_info=error)
-            await asyncio.sleep(POLL_SECONDS)
 
 
 def delay_after(attempts: int) -> timedelta:

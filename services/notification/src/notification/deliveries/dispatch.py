@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from prometheus_client import Counter, Histogram
-from pymongo.errors import PyMongoError
 
 from imaging_common.people import Directory, DirectoryUnavailable, Person
+from imaging_common.repeating import Repeating, stop_all
 from imaging_common.telemetry.metrics import DELAY_BUCKETS
 from notification.deliveries.model import (
     CHANNELS,
@@ -60,32 +60,17 @@ class Courier:
         self._store, self._preferences, self._directory, self._senders = store, preferences, directory, senders
         self._chain, self._zone, self._patience = chain, zone, patience
         self._now, self._chance = now, chance
-        self._tasks: list[asyncio.Task[None]] = []
+        steps: list[Callable[[], Awaitable[bool]]] = [self.plan_one, *[self.send_one] * WORKERS]
+        self._loops = [Repeating("deliveries", step, POLL_SECONDS) for step in steps]
 
     async def start(self) -> None:
         """Begin."""
-        steps: list[Callable[[], Awaitable[bool]]] = [self.plan_one, *[self.send_one] * WORKERS]
-        self._tasks = [asyncio.create_task(self._run(step)) for step in steps]
+        for loop in self._loops:
+            await loop.start()
 
     async def stop(self) -> None:
-        """Stop; what was claimed is another's when its time is over."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._tasks = []
-
-    async def _run(self, step: Callable[[], Awaitable[bool]]) -> None:
-        while True:
-            busy = False
-            try:
-                busy = await step()
-            except PyMongoError as error:
-                _log.warning("deliveries-not-readable", error=type(error).__name__)
-            except Exception:  # one that cannot be handled is another's turn when its lease is over; the rest goes on
-                _log.exception("courier-failed")
-            if not busy:
-                await asyncio.sleep(POLL_SECONDS)
+        """Finish what is being sent; what was claimed beside it is another's when its time is over."""
+        await stop_all(self._loops)
 
     async def plan_one(self) -> bool:
         """Work out whom one notice reaches, and on which channels; False: there is none."""

@@ -1,5 +1,6 @@
 """What every `CacheLedger` must do; the same checks run on the fake and on MongoDB."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from imaging_common.events import BatchStored, HospitalRegistered, InstancesEvicted, StudyHeld
@@ -42,10 +43,19 @@ async def _check_noting(cache: CacheLedger, events: Events, study: Study) -> Non
     assert [len(receipt.instances) for receipt in receipts] == [2, 2, 1]
 
 
+async def _next_moment() -> None:
+    """Until what happens then is later in the database, too, which keeps milliseconds."""
+    began = datetime.now(UTC)
+    while datetime.now(UTC) - began < timedelta(milliseconds=2):  # noqa: ASYNC110 (a clock tells nobody)
+        await asyncio.sleep(0)
+
+
 async def _check_order(cache: CacheLedger, studies: list[Study]) -> None:
     """Least recently used first; an old look at a new copy does not make it older, nor does a wrong clock."""
     first, second, third = studies
+    await _next_moment()
     now = datetime.now(UTC)
+    await _next_moment()
     for study, at in ((second, now), (first, now + HOUR), (third, now - HOUR)):
         await cache.note_opened(study.hospital, study.study_uid, at)
     found = await cache.evictable(HOSPITAL, _all(), 10)
