@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 from pyrage import x25519
 
-from imaging_common.events import StudyChanged
+from imaging_common.events import ConsultAcknowledged, StudyChanged
 from imaging_common.messaging.cloudevents import read_envelope, read_event
 from imaging_common.objects.store import MinioObjectStore
 from imaging_common.settings import ServiceSettings
@@ -26,6 +26,7 @@ from imaging_native.asking import parts, until
 from imaging_native.distributed import ANY_FILE, fill_pacs
 from imaging_native.region import ORGANISATION, Region
 from imaging_native.session import portal_client
+from imaging_operate.epochs import SKIPPED_CONSULTS, SKIPPED_EVENTS
 
 SLICES = 3
 CENTRE = ["dicom-ingest", "object-writer", "indexer", "gateway", "consult", "notification", "audit"]
@@ -116,6 +117,14 @@ async def until_archived(region: Region, series: Arrived) -> None:
         return bool(study and study["stored"] and study["instance_count"] >= SLICES)
 
     await until(archived, "the study in the archive")
+
+
+def kafka_settings(region: Region, user: str) -> ServiceSettings:
+    """To read topics as this Kafka user."""
+    kafka = region.state["kafka"]
+    return ServiceSettings(
+        kafka_bootstrap=kafka["bootstrap"], kafka_username=user, kafka_password=SecretStr(kafka["users"][user])
+    )
 
 
 async def version_of(region: Region, series: Arrived) -> tuple[int, int]:
@@ -213,20 +222,35 @@ async def test_the_audit_chains_hold_across_the_restore(restored: Region) -> Non
 
 async def test_subscribers_hear_of_what_comes_later(restored: Region, saved: Saved, tmp_path: Path) -> None:
     series = await arrive(restored, tmp_path)
-    kafka = restored.state["kafka"]
-    user = f"ehr-{ORGANISATION}"
-    settings = ServiceSettings(
-        kafka_bootstrap=kafka["bootstrap"], kafka_username=user, kafka_password=SecretStr(kafka["users"][user])
-    )
+    settings = kafka_settings(restored, f"ehr-{ORGANISATION}")
 
-    async def told() -> StudyChanged | None:
-        records = await read_all(settings, f"ehr-{ORGANISATION}-events")
-        events = [read_event(record, read_envelope(record)) for record in records]
-        mine = [one for one in events if isinstance(one, StudyChanged) and one.study_uid == series.study_uid]
-        return next((one for one in mine if one.stored), None)
+    async def told() -> tuple[StudyChanged, int] | None:
+        for record in await read_all(settings, f"ehr-{ORGANISATION}-events"):
+            event = read_event(record, read_envelope(record))
+            if isinstance(event, StudyChanged) and event.study_uid == series.study_uid and event.stored:
+                return event, int(dict(record.headers)["ce_sequence"])
+        return None
 
-    statement = await until(told, "the EHR to hear of the new study")
+    statement, sequence = await until(told, "the EHR to hear of the new study")
     assert statement.version.epoch == 2, "later than whatever was said after the backup"
+    assert sequence > SKIPPED_EVENTS, "greater than any number that was given after the backup"
+
+
+async def test_a_restored_consult_goes_on_with_a_later_version(restored: Region, saved: Saved) -> None:
+    async with Person.signed_in(restored, "doctor.community") as applicant:
+        case = await applicant.read(saved.case["id"])
+        await applicant.act(case, "acknowledge")
+        fresh = await applicant.apply(application(studies=[of_study(saved.studies[0].study_uid, "community")]))
+        assert int(fresh["number"][-4:]) > SKIPPED_CONSULTS, "forgotten cases of today keep theirs"
+    settings = kafka_settings(restored, "notification")
+
+    async def told() -> ConsultAcknowledged | None:
+        events = [read_event(record, read_envelope(record)) for record in await read_all(settings, "consult-changed")]
+        mine = [one for one in events if isinstance(one, ConsultAcknowledged) and one.consult_id == case["id"]]
+        return mine[-1] if mine else None
+
+    statement = await until(told, "the acknowledgement on its topic")
+    assert statement.version.epoch == 2, "whoever knows steps that were made after the backup takes it for newer"
 
 
 async def test_status_sees_everything(restored: Region) -> None:

@@ -8,16 +8,19 @@ from imaging_common.events import AnnounceRequested, Event
 from imaging_operate import lag, servers
 from imaging_operate.cli import app
 from imaging_operate.console import AsJson, OperatingError, State, region, show_json
+from imaging_operate.epochs import raise_index_epoch
 from imaging_operate.reconcile.look_index import every_order
 from imaging_operate.reconcile.mend import orders
 from imaging_operate.servers import Mongo
 from imaging_operate.settings import RegionSettings
 from imaging_operate.telling import record, tell
+from imaging_operate.topology import DATABASES
 
 commands = typer.Typer(no_args_is_help=True, help="The region's index.")
 app.add_typer(commands, name="index")
 
-SERVICE, DATABASE = "indexer", "index"
+SERVICE = "indexer"
+DATABASE = DATABASES[SERVICE]
 KEPT = frozenset({"meta", "hospitals", "links", "merges", "report_matches"})
 """Collections that are statements of others and not derived from what lies in the object store."""
 
@@ -65,7 +68,7 @@ def empty(settings: RegionSettings, client: Mongo) -> int:
         {"action": "restore", "outcome": "success", "user": settings.who, "source": "region index rebuild", "count": 0},
     )
     database = client[DATABASE]
-    epoch = raise_epoch(client)
+    epoch = raise_index_epoch(client)
     for name in database.list_collection_names():
         if name not in KEPT and not name.startswith("system."):
             database.drop_collection(name)
@@ -73,13 +76,6 @@ def empty(settings: RegionSettings, client: Mongo) -> int:
         places = lag.committed(admin, SERVICE)
         lag.set_committed(admin, SERVICE, lag.edges(admin, places, last=False))
     return epoch
-
-
-def raise_epoch(client: Mongo) -> int:
-    """What the indexer says from now on is newer than everything it ever said; it reads this when it starts."""
-    meta = client[DATABASE]["meta"]
-    meta.update_one({"_id": "epoch"}, {"$inc": {"epoch": 1}}, upsert=True)
-    return int((meta.find_one({"_id": "epoch"}) or {})["epoch"])
 
 
 def _messages(settings: RegionSettings, client: Mongo) -> list[tuple[str, Event, str]]:

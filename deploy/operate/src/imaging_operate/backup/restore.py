@@ -12,7 +12,7 @@ from imaging_operate.backup.mongodb import Told
 from imaging_operate.backup.sealing import read_identities
 from imaging_operate.backup.shelf import Shelf
 from imaging_operate.console import OperatingError
-from imaging_operate.rebuild import raise_epoch
+from imaging_operate.epochs import raise_case_epochs, raise_index_epoch, skip_consult_numbers, skip_feed_numbers
 from imaging_operate.servers import Mongo
 from imaging_operate.settings import RegionSettings
 
@@ -67,7 +67,8 @@ def restore(
 ) -> Restored:
     """Restore everything; interrupted, it goes on when called again.
 
-    The index's epoch is raised: subscribers outside may know later versions than those in the backup.
+    The epochs of the index and of every consult are raised: others may know later versions than those in the backup.
+    Numbers that consults of today and events of the feeds may have got since are not given again.
 
     Raises
     ------
@@ -90,7 +91,10 @@ def restore(
         done.objects = objects.restore(servers.minio(settings), shelf, manifest.objects, identities, told)
         done.records = kafka.restore_records(settings, shelf, manifest.kafka, identities, told)
         done.read_again = kafka.rewind(settings, known)
-        raise_epoch(client)
+        raise_index_epoch(client)
+        raise_case_epochs(client)
+        skip_consult_numbers(client, datetime.now(UTC))
+        skip_feed_numbers(client)
         note.update_one({"_id": manifest.id}, {"$set": {"done": True, "ended_at": datetime.now(UTC)}})
     return done
 

@@ -103,6 +103,8 @@ class Consult(Application):
     number: str
     version: int
     """Counts the transitions: each names the version it was made on. Drafts, comments and files do not change it."""
+    epoch: int = 1
+    """Raised by one when the cases are restored from a backup: others may know versions that came after it."""
     application_revision: int = 1
     """Counts the saves of the application while it is a draft or returned."""
     draft_saves: int = 0

@@ -70,7 +70,7 @@ def consult_event(kind: type[ConsultEvent], consult: Consult, now: datetime, **m
     fields: dict[str, Any] = {
         "consult_id": consult.id,
         "number": consult.number,
-        "version": Version(epoch=1, n=consult.version),
+        "version": Version(epoch=consult.epoch, n=consult.version),
         "state": consult.state,
         "applicant": consult.applicant,
         "applicant_hospital": consult.applicant_hospital,
@@ -117,7 +117,7 @@ def _audit(consult: Consult, action: Action, claims: Claims, now: datetime) -> l
     return [
         AuditRecorded.model_validate(
             {
-                "audit_id": f"{consult.id}-{consult.version}-{number}",
+                "audit_id": f"{consult.id}-{consult.epoch}.{consult.version}-{number}",
                 "service": SERVICE,
                 "action": AUDIT_ACTIONS[action],
                 "outcome": "success",
