@@ -14,6 +14,7 @@ from imaging_native.mailbox import MailboxSettings
 from imaging_native.region import HOSPITALS, ORGANISATION, OUTSIDE, PACS_HOSPITALS
 from imaging_native.story.deployed import DeployedRegion
 from imaging_operate.secrets import create_secrets
+from imaging_operate.settings import RegionSettings
 from imaging_operate.setup.settings import SetupSettings
 
 HERE = Path(__file__).parents[1]
@@ -30,7 +31,13 @@ OURS = {name: one for name, one in SERVICES.items() if one["image"].startswith("
 
 
 def settings_of(service: str) -> type[Any]:
-    kinds = {"ehr": EhrSettings, "mailbox": MailboxSettings, "setup": SetupSettings, "story": DeployedRegion}
+    kinds = {
+        "ehr": EhrSettings,
+        "mailbox": MailboxSettings,
+        "region": RegionSettings,
+        "setup": SetupSettings,
+        "story": DeployedRegion,
+    }
     if service in kinds:
         return kinds[service]
     package = "edge_agent" if service.startswith("edge-agent") else service.replace("-", "_")
@@ -44,7 +51,7 @@ def settings_of(service: str) -> type[Any]:
 
 
 def secret_folder(service: str) -> str:
-    return {"ehr": "ehr-residents"}.get(service, service)
+    return {"ehr": "ehr-residents", "region": "operate"}.get(service, service)
 
 
 @pytest.mark.parametrize("service", sorted(name for name, one in OURS.items() if "environment" in one))
@@ -55,7 +62,7 @@ def test_every_variable_is_a_setting_of_its_service(service: str) -> None:
     assert OURS[service]["environment"].keys() - known == set()
 
 
-@pytest.mark.parametrize("service", [*CENTRE, *EDGES, "ehr", "mailbox"])
+@pytest.mark.parametrize("service", [*CENTRE, *EDGES, "ehr", "mailbox", "region"])
 def test_secrets_are_files_that_region_secrets_makes(service: str, tmp_path: Path) -> None:
     create_secrets(tmp_path / "s", list(HOSPITALS), [ORGANISATION], demo=True)
     place = secret_folder(service)
@@ -64,6 +71,13 @@ def test_secrets_are_files_that_region_secrets_makes(service: str, tmp_path: Pat
         if str(value).startswith("/run/secrets/"):
             assert (tmp_path / "s" / place / Path(value).name).is_file(), value
     assert not any("password" in name.lower() or "secret" in name.lower() for name in SERVICES[service]["environment"])
+
+
+def test_operators_can_ask_every_service_how_it_is() -> None:
+    assert list(json.loads(SERVICES["region"]["environment"]["REGION_SERVICES"])) == [
+        "gateway",
+        *(name for name in CENTRE if name != "gateway"),
+    ]
 
 
 def test_hospitals_are_those_of_the_local_region() -> None:

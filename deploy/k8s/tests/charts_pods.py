@@ -7,6 +7,7 @@ import pytest
 from manifests import SERVERS, SERVICES, Manifest, containers, of_kind, pods, variables
 
 SECRET_ENDINGS = ("_PASSWORD", "_SECRET", "_KEY", "_TOKEN", "_SEAL", "_MONGO_URL", "_VARIABLES")
+OPERATE = "test-imaging-cloud-operate"
 ADDRESS_WITH_PASSWORD = re.compile(r"://[^/ ]+:[^/ ]+@")
 
 
@@ -51,6 +52,8 @@ def test_every_container_has_requests_and_a_memory_limit(manifests: list[Manifes
 def test_what_serves_has_three_probes(manifests: list[Manifest]) -> None:
     for kind in ("Deployment", "StatefulSet"):
         for name, manifest in of_kind(manifests, kind).items():
+            if name == OPERATE:
+                continue
             (container,) = manifest["spec"]["template"]["spec"]["containers"]
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys(), name
             if manifest["metadata"]["labels"]["app.kubernetes.io/name"] in (*SERVICES, "edge-agent"):
@@ -101,21 +104,21 @@ def test_services_with_more_than_one_copy_have_a_disruption_budget(
 
 
 def test_copies_are_spread_over_zones_and_nodes(production: list[Manifest]) -> None:
-    for name, deployment in of_kind(production, "Deployment").items():
+    for name, deployment in _services(production).items():
         spread = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
         keys = [one["topologyKey"] for one in spread]
         assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"], name
 
 
 def test_a_rolling_upgrade_never_goes_below_the_copies_there_are(manifests: list[Manifest]) -> None:
-    for name, deployment in of_kind(manifests, "Deployment").items():
+    for name, deployment in _services(manifests).items():
         assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}, name
 
 
 def test_all_seven_services_come_from_one_template(production: list[Manifest], evaluation: list[Manifest]) -> None:
     names = [f"test-imaging-cloud-{name}" for name in SERVICES]
-    assert sorted(of_kind(production, "Deployment")) == names
-    assert sorted(of_kind(evaluation, "Deployment")) == names
+    assert sorted(_services(production)) == names
+    assert sorted(_services(evaluation)) == names
     assert not of_kind(production, "StatefulSet"), "external servers are somebody else's"
     assert sorted(of_kind(evaluation, "StatefulSet")) == [f"test-imaging-cloud-{name}" for name in SERVERS]
 
@@ -146,6 +149,19 @@ def test_every_variable_of_the_edge_agent_and_the_setup_is_a_setting(
             assert variable.removeprefix("SETUP_").lower() in SetupSettings.model_fields, variable
 
 
+def test_every_variable_and_secret_of_the_operators_is_a_setting(
+    production: list[Manifest], evaluation: list[Manifest]
+) -> None:
+    from imaging_operate.settings import RegionSettings
+
+    fields = set(RegionSettings.model_fields)
+    for variant in (production, evaluation):
+        pod = of_kind(variant, "Deployment")[OPERATE]["spec"]["template"]["spec"]
+        assert {variable.removeprefix("REGION_").lower() for variable in variables(pod)} <= fields
+    files = of_kind(evaluation, "Secret")[OPERATE]["stringData"]
+    assert {file.removeprefix("region_") for file in files} <= fields
+
+
 def test_every_secret_file_is_a_setting(evaluation: list[Manifest]) -> None:
     for service in SERVICES:
         fields, prefix = _settings(service)
@@ -153,6 +169,11 @@ def test_every_secret_file_is_a_setting(evaluation: list[Manifest]) -> None:
         for file in files:
             if not file.endswith((".pem", ".key")):
                 assert file.removeprefix(prefix.lower()) in fields, file
+
+
+def _services(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """The Deployments that serve somebody."""
+    return {name: one for name, one in of_kind(manifests, "Deployment").items() if name != OPERATE}
 
 
 def _settings(service: str) -> tuple[set[str], str]:

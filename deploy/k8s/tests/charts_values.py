@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import EDGE, EVALUATION, K8S, PRODUCTION, VARIANTS, Render, helm, program, template
-from manifests import Manifest, of_kind
+from manifests import SERVICES, Manifest, of_kind
 
 OBSERVABILITY = K8S.parent / "observability"
 WRONG = {
@@ -21,6 +21,12 @@ WRONG = {
     "a tier that does not exist": ("centre", PRODUCTION, ["--set", "region.hospitals[0].tier=cloud"], "tier"),
     "a portal's address without a scheme": ("centre", PRODUCTION, ["--set", "portal.url=portal.example"], "url"),
     "a door without TLS": ("centre", PRODUCTION, ["--set", "doors.gateway.url=http://door.example"], "url"),
+    "a backup that a private key opens": (
+        "centre",
+        PRODUCTION,
+        ["--set", "backup.recipients[0]=AGE-SECRET-KEY-1"],
+        "recipients",
+    ),
     "too little time to end": (
         "centre",
         PRODUCTION,
@@ -37,6 +43,7 @@ MISSING = {
     "objects.endpoint": "objects.endpoint: name your object store",
     "oidc.issuer": "oidc.issuer: name your OIDC provider's issuer",
     "ingress.host": "ingress.host: the portal's name",
+    "backup.claim": "backup.claim: name the PersistentVolumeClaim",
 }
 
 
@@ -222,11 +229,30 @@ def test_metrics_of_every_service_are_scraped_under_its_name(production: list[Ma
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
 
 
-def test_the_backup_goes_into_its_claim(production: list[Manifest]) -> None:
+def test_a_backup_goes_into_its_claim_and_older_ones_leave(production: list[Manifest]) -> None:
     (job,) = of_kind(production, "CronJob").values()
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["containers"][0]["args"] == ["backup", "make", "/backup", "--recipients", "/run/secrets/recipients.txt"]
+    (make,), (prune,) = pod["initContainers"], pod["containers"]
+    assert make["args"] == ["backup", "make", "/backup"]
+    assert prune["args"] == ["backup", "prune", "/backup", "--keep", "14"]
     assert {"name": "backup", "persistentVolumeClaim": {"claimName": "backups"}} in pod["volumes"]
+    told = {one["name"]: one["value"] for one in make["env"]}
+    assert told["REGION_BACKUP_RECIPIENTS"].startswith("age1")
+
+
+def test_operators_find_the_backups_and_every_service_in_their_pod(production: list[Manifest]) -> None:
+    pod = of_kind(production, "Deployment")["test-imaging-cloud-operate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    told = {one["name"]: one["value"] for one in container["env"]}
+    assert sorted(json.loads(told["REGION_SERVICES"])) == sorted(SERVICES)
+    assert {"name": "backup", "mountPath": "/backup"} in container["volumeMounts"]
+    assert told["REGION_KAFKA_CA"] == "/etc/imaging/kafka-ca/ca.crt"
+
+
+def test_nobody_has_to_have_the_operators_pod(render: Render) -> None:
+    manifests = render("centre", PRODUCTION, "--set", "operate.enabled=false")
+    assert not [name for name in of_kind(manifests, "Deployment") if name.endswith("operate")]
+    assert of_kind(manifests, "CronJob"), "the backup does without it"
 
 
 def test_an_onboarding_bundle_is_enough_for_an_edge_agent(render: Render) -> None:
@@ -239,6 +265,10 @@ def test_an_onboarding_bundle_is_enough_for_an_edge_agent(render: Render) -> Non
     named = {one["name"].removeprefix("EDGE_AGENT_") for one in container["env"]}
     assert not named & said_by_the_bundle, "the chart's own variables would win"
     assert {"SPOOL_DIR", "TLS_CERT", "HTTP_HOST"} <= named
+    told = {one["name"]: one["value"] for one in container["env"]}
+    files = {name: value for name, value in told.items() if name.endswith(("_CERT", "_KEY", "_CA"))}
+    assert files["EDGE_AGENT_KAFKA_CA"] == "/run/secrets/ca.pem", "the bundle's own is relative to its folder"
+    assert all(value.startswith("/run/secrets/") for value in files.values()), files
 
 
 def test_charts_have_the_version_of_their_services() -> None:

@@ -94,6 +94,8 @@ def test_keys_are_read_from_files(tmp_path: Path) -> None:
     public.write_text(f"# of the centre\n{KEY.to_public()}\n\n")
     private.write_text(f"# created: today\n{KEY}\n")
     assert [str(one) for one in read_recipients(str(public))] == [str(KEY.to_public())]
+    other = x25519.Identity.generate().to_public()
+    assert [str(one) for one in read_recipients(f"{KEY.to_public()}, {other}")] == [str(KEY.to_public()), str(other)]
     assert len(read_identities(str(private))) == 1
     with pytest.raises(OperatingError, match="no public age key"):
         read_recipients(str(private))

@@ -13,6 +13,7 @@ from imaging_common.tls import names_of_pem
 from imaging_operate import secrets, secrets_command
 from imaging_operate.cli import app
 from imaging_operate.secrets import create_secrets, renew_certificates
+from imaging_operate.settings import RegionSettings
 from imaging_operate.setup.settings import SetupSettings
 
 HOSPITALS, ORGANISATIONS = ["community", "tcm"], ["residents"]
@@ -108,3 +109,9 @@ def test_commands_say_where_things_are(tmp_path: Path) -> None:
     assert (made.exit_code, "people's passwords in" in made.output) == (0, True)
     good = CliRunner().invoke(app, ["certificates", "--folder", str(tmp_path / "s"), "--hospital", "tcm"])
     assert good.output == "all are good for more than a month\n"
+
+
+def test_operators_command_has_what_the_set_up_has(folder: Path) -> None:
+    files = {path.name.removeprefix("region_"): path.read_text() for path in (folder / "operate").iterdir()}
+    assert files.keys() <= RegionSettings.model_fields.keys()
+    assert files == {name: (folder / "setup" / f"setup_{name}").read_text() for name in files}

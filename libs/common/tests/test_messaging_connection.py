@@ -27,3 +27,8 @@ def test_over_tls_only_the_named_authority_is_trusted(tmp_path: Path) -> None:
 def test_authority_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         tls_context(ServiceSettings(kafka_tls=True, kafka_ca=str(tmp_path / "none.pem")))
+
+
+def test_an_administrator_who_is_no_scram_user_signs_in_plainly() -> None:
+    options = client_options(ServiceSettings(kafka_username="admin", kafka_mechanism="PLAIN"), "operate")
+    assert options["sasl_mechanism"] == "PLAIN"

@@ -59,7 +59,8 @@ imaging-cloud/hospital: {{ .Values.hospital }}
       "allowed_callers" .Values.allowedCallers
       "workstations" .Values.workstations
 -}}
-{{- if .Values.kafkaCa }}{{ $_ := set $given "kafka_ca" "/run/secrets/kafka-ca.pem" }}{{ end -}}
+{{- if .Values.kafkaCa }}{{ $_ := set $given "kafka_ca" "/run/secrets/kafka-ca.pem" }}
+{{- else if .Values.envSecret }}{{/* the bundle names a file of its own folder */}}{{ $_ := set $given "kafka_ca" "/run/secrets/ca.pem" }}{{ end -}}
 {{- if not .Values.envSecret }}{{ $_ := set $given "kafka_tls" .Values.centre.kafkaTls }}{{ end -}}
 {{- if .Values.pacs.aeTitle -}}
 {{- $_ := set $given "pacs_ae_title" .Values.pacs.aeTitle -}}

@@ -1,7 +1,8 @@
 """Every random secret of a region as files: made once, laid out as the services find them in `/run/secrets`.
 
 `<folder>/<service>/<setting>` is what a service mounts, `servers/` what Kafka, MongoDB, MinIO and Keycloak are started
-with, `setup/` what `region setup` reads, `people/` the passwords of people, `authority/` the certificate authority.
+with, `setup/` what `region setup` reads, `operate/` what its other commands read, `people/` the passwords of people,
+`authority/` the certificate authority.
 The folder itself is its owner's alone; the files in it can be read by whoever a container's mount gives them to.
 """
 
@@ -167,13 +168,18 @@ def mongo_url(user: str, password: str, members: str, replica_set: str) -> str:
 def _servers(store: SecretFolder, mongodb: str, replica_set: str) -> None:
     kafka = store.once("servers", "kafka_admin_password")
     store.put("servers", "kafka_jaas.conf", KAFKA_LOGIN.format(user=KAFKA_ADMIN, password=kafka))
-    store.put("setup", "setup_kafka_password", kafka)
     root = store.once("servers", "mongo_root_password")
     store.once("servers", "mongo_replica_key", lambda: secrets.token_hex(64))
-    store.put("setup", "setup_mongo_url", mongo_url("root", root, mongodb, replica_set))
     user = store.once("servers", "minio_root_user", lambda: "root-user")
-    store.put("setup", "setup_minio_access_key", user)
-    store.put("setup", "setup_minio_secret_key", store.once("servers", "minio_root_password"))
+    administrators = {
+        "kafka_password": kafka,
+        "mongo_url": mongo_url("root", root, mongodb, replica_set),
+        "minio_access_key": user,
+        "minio_secret_key": store.once("servers", "minio_root_password"),
+    }
+    for place, prefix in (("setup", "setup"), ("operate", "region")):
+        for name, secret in administrators.items():
+            store.put(place, f"{prefix}_{name}", secret)
     store.put("setup", "setup_keycloak_password", store.once("servers", "keycloak_admin_password"))
     store.once("servers", "grafana_admin_password")
 

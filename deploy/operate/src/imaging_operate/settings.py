@@ -20,14 +20,12 @@ class RegionSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="REGION_")
 
-    kafka_mechanism: str = "SCRAM-SHA-512"
-    """`PLAIN` where Kafka's administrator is no SCRAM user."""
     services: dict[str, str] = {}
     """Name → address of every process whose health `status` asks, e.g. `{"indexer": "http://indexer:8080"}`."""
     operator: str = ""
     """Who it is that the audit record names; empty: the user of this machine."""
     backup_recipients: str = ""
-    """File with the public keys (age, one a line) that backups are encrypted for."""
+    """The public keys (`age1…,age1…`) that backups are encrypted for, or a file of them, one a line."""
     backup_identity: str = ""
     """File with the private key (age) that opens them: needed by `restore` and `backup verify --identity` only."""
     backup_s3_endpoint: str = ""

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource
@@ -40,6 +41,8 @@ class ServiceSettings(SecretFiles):
     kafka_username: str = ""
     """Empty: no SASL (unit tests only)."""
     kafka_password: SecretStr = SecretStr("")
+    kafka_mechanism: Literal["SCRAM-SHA-512", "PLAIN"] = "SCRAM-SHA-512"
+    """`PLAIN` for an administrator who is no SCRAM user."""
     kafka_tls: bool = False
     """Kafka is reached over TLS: outside the centre's own network it must be."""
     kafka_ca: str = ""

@@ -23,7 +23,7 @@ app.add_typer(commands, name="backup")
 
 Target = Annotated[str, typer.Argument(help="Folder, or s3://bucket/prefix.")]
 Which = Annotated[str, typer.Option("--backup", help="Id of the backup.")]
-Recipients = Annotated[str, typer.Option(help="File with public age keys, one a line (REGION_BACKUP_RECIPIENTS).")]
+Recipients = Annotated[str, typer.Option(help="Public age keys (age1…) or a file of them (REGION_BACKUP_RECIPIENTS).")]
 Identity = Annotated[str, typer.Option(help="File with the private age key (REGION_BACKUP_IDENTITY).")]
 
 

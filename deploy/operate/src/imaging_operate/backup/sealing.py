@@ -16,6 +16,7 @@ from imaging_operate.backup.shelf import Reader, Shelf, Writer
 from imaging_operate.console import OperatingError
 
 CHUNK = 1024 * 1024
+PUBLIC_KEY = "age1"
 WAITING = 8
 """Chunks that may wait between who decrypts and who takes."""
 
@@ -36,18 +37,22 @@ class Sealed(BaseModel):
     compressed: bool
 
 
-def read_recipients(path: str) -> list[x25519.Recipient]:
-    """The public keys of a file, one a line; lines with `#` are remarks.
+def read_recipients(told: str) -> list[x25519.Recipient]:
+    """Public keys themselves, with commas between them, or those of a file, one a line; lines with `#` are remarks.
 
     Raises
     ------
     OperatingError
         There is no such file, no key in it, or a line is none.
     """
+    if told.startswith(PUBLIC_KEY):
+        keys = [key.strip() for key in told.split(",")]
+    else:
+        keys = _lines(told, "REGION_BACKUP_RECIPIENTS", "public keys")
     try:
-        return [x25519.Recipient.from_str(line) for line in _lines(path, "REGION_BACKUP_RECIPIENTS", "public keys")]
+        return [x25519.Recipient.from_str(key) for key in keys]
     except RecipientError as error:
-        raise OperatingError(f"{path} holds a line that is no public age key (age1…): {error}") from error
+        raise OperatingError(f"{told} holds something that is no public age key (age1…): {error}") from error
 
 
 def read_identities(path: str) -> list[x25519.Identity]:

@@ -1,4 +1,4 @@
-"""How a process of this region connects to Kafka: SASL/SCRAM-SHA-512 and short deadlines, for every client alike."""
+"""How a process of this region connects to Kafka: SASL and short deadlines, for every client alike."""
 
 import ssl
 from typing import Any
@@ -23,7 +23,7 @@ def client_options(settings: ServiceSettings, client_id: str) -> dict[str, Any]:
     if settings.kafka_username:
         options |= {
             "security_protocol": "SASL_SSL" if settings.kafka_tls else "SASL_PLAINTEXT",
-            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_mechanism": settings.kafka_mechanism,
             "sasl_plain_username": settings.kafka_username,
             "sasl_plain_password": settings.kafka_password.get_secret_value(),
         }

@@ -1,5 +1,6 @@
 """How far a reader is behind, per partition, as metrics: what waits, and for how long nothing of it was read."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -8,6 +9,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from imaging_common.telemetry.metrics import CONSUMER_LAG, CONSUMER_STANDSTILL
+
+POSITION_SECONDS = 2.0
+"""A reader that does not know its place yet is left out of this look."""
 
 
 class Reader(Protocol):
@@ -51,8 +55,9 @@ class LagWatch:
         for partition in partitions:
             high = reader.highwater(partition)
             try:
-                position = await reader.position(partition)
-            except KafkaError:
+                async with asyncio.timeout(POSITION_SECONDS):
+                    position = await reader.position(partition)
+            except (KafkaError, TimeoutError):
                 continue
             if high is not None:
                 self._set(partition, position, max(0, high - position))
