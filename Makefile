@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help deps check-deps venv fetch run test lint types unit contract integration browser faults bench replay \
 	audit-verify backup restore reconcile schemas pins format containers-test scaling release-baseline rules-test \
-	charts charts-test cluster-test images compose-test restore-test deploy-test
+	charts charts-test cluster-test external-test images compose-test restore-test deploy-test
 
 help: ## What can be called
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -132,6 +132,9 @@ charts-test: venv $(CHARTS_TOOLS) ## The Helm charts: lint, schemas of the suppo
 
 cluster-test: venv $(CHARTS_TOOLS) ## Both charts on the cluster that kubectl reaches, story, upgrade under load (CLUSTER_LOAD=command, KEEP=1)
 	@$(PY) deploy/k8s/tests/cluster.py
+
+external-test: venv ## The centre's chart on servers outside of the cluster (EXTERNAL_ADDRESS of this machine, as pods reach it)
+	@PATH=$(IMAGING_CACHE)/bin:$$PATH deploy/k8s/tests/external.sh
 
 restore-test: deps fetch ## A backup of a region with studies, reports and a consult, restored into an empty one
 	@$(PY) -m pytest -q tests/integration/test_operate_restore.py

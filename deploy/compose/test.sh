@@ -1,5 +1,6 @@
 #!/bin/bash
-# test.sh: brings the region up with Compose, plays the story in it, takes everything down again with its volumes.
+# test.sh: brings the region up with Compose, plays the story in it, lets a fifth hospital join with compose.edge.yaml,
+# looks at the region and saves it as an operator would, and takes everything down again with its volumes.
 # Images of this repository are built where they are missing. A server's image that cannot be pulled is replaced by a
 # stand-in of the same version (standin/…) where the engine has one; the first lines say which images are used.
 # Variables: VERSION, IMAGE_PREFIX, PICTURES (folder for screenshots), KEEP=1 (leave it running), the servers' *_IMAGE.
@@ -43,19 +44,25 @@ for image in $(ls "$repository/services") operate story; do
 done
 [ ${#missing[@]} -eq 0 ] || "$repository/deploy/images/build.sh" "${missing[@]}"
 
+joining=east
 work=$(mktemp -d)
 export SECRETS=$work/secrets
 compose() { docker compose -p "$project" -f compose.yaml -f compose.test.yaml "$@"; }
+edge() { # the fifth hospital's, as its IT has it: one file, and what the portal gave
+    (cd "$work/edge-agent-$joining" && docker compose -p imaging-edge-test -f compose.edge.yaml -f compose.edge.test.yaml "$@")
+}
 end() {
     local status=$?
     if [ $status -ne 0 ]; then
         mkdir -p "$logs"
-        compose --profile story logs --no-color --timestamps > "$logs/compose.log" 2>&1 || true
-        compose --profile story ps -a > "$logs/ps.txt" 2>&1 || true
+        compose --profile story --profile operate logs --no-color --timestamps > "$logs/compose.log" 2>&1 || true
+        compose --profile story --profile operate ps -a > "$logs/ps.txt" 2>&1 || true
+        edge logs --no-color --timestamps > "$logs/edge.log" 2>&1 || true
         echo "logs are in $logs" >&2
     fi
     if [ -z "${KEEP:-}" ]; then
-        compose --profile story down --volumes --remove-orphans --timeout 5 > /dev/null 2>&1 || true
+        edge down --volumes --timeout 5 > /dev/null 2>&1 || true
+        compose --profile story --profile operate down --volumes --remove-orphans --timeout 5 > /dev/null 2>&1 || true
         rm -rf "$work"
     fi
     exit $status
@@ -68,4 +75,25 @@ started=$SECONDS
 compose up -d --wait --wait-timeout 600 2>&1 | tail -n 20 || fail "the region did not come up"
 echo "region up and healthy after $((SECONDS - started)) s"
 compose run --rm -T story || fail "the story"
+
+in_story() { compose run --rm -T --no-deps --entrypoint "$1" story "${@:2}"; }
+in_story python -m imaging_native.joining "$joining" > "$work/$joining.zip" || fail "the onboarding of $joining"
+"$repository/.venv/bin/python" -m zipfile -e "$work/$joining.zip" "$work"
+cp compose.edge.yaml compose.edge.test.yaml "$work/edge-agent-$joining"
+chown -R 10001 "$work/edge-agent-$joining/tls"
+edge up -d --wait --wait-timeout 120 2>&1 | tail -n 5 || fail "the agent of $joining did not come up"
+in_story sh -c "python -c 'from pathlib import Path; from imaging_native import ct; ct.write_series(Path(\"/tmp/ct\"), slices=1, seed=5)' &&
+    dcmsend -aec EAST +sd edge-agent 11112 /tmp/ct" || fail "$joining's agent does not take an image"
+deadline=$((SECONDS + 120))
+until compose run --rm -T region studies list --hospital "$joining" --json | grep -q study_uid; do
+    [ $SECONDS -lt $deadline ] || fail "$joining's image did not reach the index"
+done
+echo "$joining joined with compose.edge.yaml, its first image is in the index"
+
+key=$("$repository/.venv/bin/python" -c "from pyrage import x25519; print(x25519.Identity.generate().to_public())")
+export BACKUP_RECIPIENTS=$key
+compose run --rm -T region status || fail "\`region status\` sees something that is not well"
+compose run --rm -T region backup make /backup || fail "the backup"
+compose run --rm -T region backup verify /backup || fail "the backup is damaged"
+compose run --rm -T region audit verify || fail "the audit record does not hold"
 echo "COMPOSE PASS"

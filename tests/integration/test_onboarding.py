@@ -2,7 +2,6 @@
 sent, seen in its study list; the operators' pages show it, ask its PACS, replay its dead letters."""
 
 import asyncio
-import html
 import io
 import re
 import stat
@@ -24,6 +23,7 @@ from imaging_common.settings import ServiceSettings
 from imaging_common.tls import names_of_pem
 from imaging_native import ct
 from imaging_native.asking import until
+from imaging_native.joining import fill_in, onboard
 from imaging_native.process import LocalProcess, free_port, http_ready
 from imaging_native.region import Region
 from imaging_native.session import portal_client
@@ -40,41 +40,13 @@ async def operator_of(region: Region) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def post(client: httpx.AsyncClient, page: str, path: str, **fields: str) -> httpx.Response:
-    """Fill in a form of a page."""
-    found = re.search(r'name="csrf" value="([^"]+)"', (await client.get(page)).text)
-    assert found is not None, f"{page} has no form"
-    return await client.post(path, data={**fields, "csrf": html.unescape(found[1])})
-
-
-async def onboard(client: httpx.AsyncClient, hospital: str, folder: Path) -> Path:
+async def given_file(client: httpx.AsyncClient, hospital: str, folder: Path) -> Path:
     """Through the form to the unpacked file."""
-    await post(
-        client,
-        "/portal/onboarding",
-        "/portal/onboarding",
-        hospital=hospital,
-        name_zh="城东社区卫生服务中心",
-        name_en="East Community Hospital",
-        level="community",
-        tier="central",
-        ae_title=hospital.upper()[:16],
-        callers="*@127.0.0.1",
-        pacs_port="104",
-    )
-    page = f"/portal/onboarding/{hospital}"
-
-    async def complete() -> bool:
-        text = (await client.get(page)).text
-        assert 'data-state="failed"' not in text, re.findall(r"<small>([^<]+)</small></li>", text)
-        return 'data-complete="yes"' in text
-
-    await until(complete, "every step of the onboarding")
-    answer = await post(client, page, f"{page}/file")
-    answer.raise_for_status()
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+    with zipfile.ZipFile(io.BytesIO(await onboard(client, hospital, "*@127.0.0.1"))) as archive:
         archive.extractall(folder)
-    assert (await post(client, "/portal/onboarding", f"{page}/file")).status_code == 410, "the file is given once"
+    page = f"/portal/onboarding/{hospital}"
+    again = await fill_in(client, "/portal/onboarding", f"{page}/file")
+    assert again.status_code == 410, "the file is given once"
     return folder / f"edge-agent-{hospital}"
 
 
@@ -104,7 +76,7 @@ async def doctor_of(region: Region, hospital: str) -> httpx.AsyncClient:
 async def test_fifth_hospital_is_onboarded_and_its_first_image_is_seen(region: Region, tmp_path: Path) -> None:
     hospital = f"east-{uuid4().hex[:6]}"
     async with operator_of(region) as operator:
-        folder = await onboard(operator, hospital, tmp_path)
+        folder = await given_file(operator, hospital, tmp_path)
         names = names_of_pem((folder / "tls" / "certificate.pem").read_text())
         assert (names.hospital, names.ae_titles) == (hospital, frozenset({hospital.upper()}))
         port, http_port = free_port(), free_port()
@@ -183,7 +155,7 @@ async def test_operator_tests_a_pacs_from_the_page(region: Region) -> None:
             async def answered(page: str = page) -> bool:
                 return 'data-result="ok"' in (await operator.get(page)).text
 
-            await post(operator, page, f"{page}/echo")
+            await fill_in(operator, page, f"{page}/echo")
             await until(answered, f"the echo of {hospital}")
 
 
@@ -213,14 +185,14 @@ async def test_dead_letter_is_seen_and_goes_back(region: Region) -> None:
         assert "Handler crashed" in text
         place = re.findall(r'name="place" value="([^"]+)"', text)[0]
         assert "replayed" in (await operator.get(f"{page}/{place}")).text
-        await post(operator, page, f"{page}/replay", place=place)
+        await fill_in(operator, page, f"{page}/replay", place=place)
 
         async def marked() -> bool:
             shown = (await operator.get(page)).text
             return f'data-offset="{place.partition("/")[2]}" data-replayed="yes"' in shown
 
         await until(marked, "the replayed record marked")
-        await post(operator, page, f"{page}/replay", all="yes")
+        await fill_in(operator, page, f"{page}/replay", all="yes")
 
         async def none_waits() -> bool:
             return "0 waiting" in (await operator.get(page)).text

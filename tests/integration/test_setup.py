@@ -57,7 +57,7 @@ def seen(servers: Region) -> dict[str, Any]:
 
 
 def in_order(policy: Any) -> Any:
-    """MinIO gives a policy's lists in any order."""
+    """Servers give lists of policies and roles in any order."""
     if isinstance(policy, dict):
         return {key: in_order(value) for key, value in policy.items() if key != "UpdateDate"}
     return sorted(map(in_order, policy), key=json.dumps) if isinstance(policy, list) else policy
@@ -65,7 +65,7 @@ def in_order(policy: Any) -> Any:
 
 async def rights(servers: Region) -> dict[str, Any]:
     found = await servers.client("root")["admin"].command("usersInfo", 1)
-    return {user["user"]: user["roles"] for user in found["users"]}
+    return {user["user"]: in_order(user["roles"]) for user in found["users"]}
 
 
 async def test_second_run_changes_nothing(servers: Region) -> None:

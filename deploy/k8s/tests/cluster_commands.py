@@ -12,6 +12,8 @@ from typing import Any
 
 NAMESPACE = os.environ.get("CLUSTER_NAMESPACE", "imaging-test")
 DEADLINE_SECONDS = 900
+RELEASE = "region"
+NAME = f"{RELEASE}-imaging-cloud"
 
 
 class ClusterFailed(Exception):
@@ -83,3 +85,26 @@ def until(condition: Callable[[], Any], what: str, seconds: float) -> Any:
 def phase(pod: str) -> str:
     """`Running`, `Succeeded`, `Failed` …"""
     return kubectl("get", "pod", pod, "-o", "jsonpath={.status.phase}")
+
+
+def played(pod: Mapping[str, Any], seconds: float) -> str:
+    """Let a pod do what it does; what it printed.
+
+    Raises
+    ------
+    ClusterFailed
+        It failed or took too long.
+    """
+    name = pod["metadata"]["name"]
+    kubectl("delete", "pod", name, "--ignore-not-found")
+    apply(pod)
+    until(lambda: phase(name) in ("Succeeded", "Failed"), f"the end of {name}", seconds)
+    said = kubectl("logs", name, "-c", name)
+    if phase(name) != "Succeeded":
+        raise ClusterFailed(f"{name} failed:\n{said[-2000:]}")
+    return said
+
+
+def region(*words: str, given: str = "") -> str:
+    """`region …` as an operator calls it, in the pod that is there for it."""
+    return kubectl("exec", "-i", f"deploy/{NAME}-operate", "--", "region", *words, given=given)

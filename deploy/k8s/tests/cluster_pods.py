@@ -28,7 +28,18 @@ def pacs(image: str) -> list[Manifest]:
 
 
 def sender(story: Manifest) -> Manifest:
-    """A modality and somebody who searches, told as the story's pod is where everything lies."""
+    """A modality and somebody who searches."""
+    return player(story, SENDER, {"args": ["imaging_native.steady"]})
+
+
+def player(story: Manifest, name: str, container: Manifest) -> Manifest:
+    """A pod that knows where everything lies, as the story's does.
+
+    Parameters
+    ----------
+    container
+        What it does: `args` (a module and its arguments) or `command`.
+    """
     theirs = story["spec"]["containers"][0]
     volumes = {volume["name"]: volume for volume in story["spec"]["volumes"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in theirs["volumeMounts"] if mount["name"] != "tmp"}
@@ -36,7 +47,7 @@ def sender(story: Manifest) -> Manifest:
         name: ({key: value for key, value in volumes[name].items() if key != "name"}, path)
         for name, path in mounts.items()
     }
-    pod = _pod(SENDER, theirs["image"], {"args": ["imaging_native.steady"], "env": theirs["env"]}, wanted)
+    pod = _pod(name, theirs["image"], {"env": theirs["env"], **container}, wanted)
     pod["spec"]["restartPolicy"] = "Never"
     pod["spec"]["hostAliases"] = story["spec"].get("hostAliases", [])
     pod["spec"]["initContainers"] = [one for one in story["spec"].get("initContainers", []) if one["name"] == "portal"]

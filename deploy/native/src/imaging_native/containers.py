@@ -8,7 +8,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pymongo import MongoClient
 
@@ -28,6 +28,7 @@ IMAGES = {
     "MINIO_IMAGE": "minio/minio:RELEASE.2025-09-07T16-13-09Z",
     "KEYCLOAK_IMAGE": "quay.io/keycloak/keycloak:26.4.0",
 }
+LOGOUT = "backchannel.logout.url"
 KEY_FILE = "/data/configdb/replica.key"
 """Its owner has to be MongoDB's user: the image's entry point gives everything in this folder to it."""
 
@@ -126,7 +127,7 @@ class ContainerMinio(MinioServer):
 
 
 class ContainerKeycloak(Keycloak):
-    """In memory, as the local one; its e-mails come to this machine's mailbox over the engine's network."""
+    """In memory, as the local one; what it sends comes to this machine over the engine's network."""
 
     process: ContainerProcess
 
@@ -150,11 +151,26 @@ class ContainerKeycloak(Keycloak):
 
     async def start(self, realm: dict[str, Any]) -> None:
         """Start, and make the realm."""
+        mail = await self._door(int(realm["smtpServer"]["port"]))
+        known = realm | {"smtpServer": realm["smtpServer"] | {"host": mail.host, "port": str(mail.port)}}
+        known["clients"] = [await self._that_hears(client) for client in realm["clients"]]
+        await super().start(known)
+
+    async def _that_hears(self, client: dict[str, Any]) -> dict[str, Any]:
+        """A client that this container can tell of ended sessions, as a process on this machine can."""
+        attributes = client.get("attributes", {})
+        if not (told := attributes.get(LOGOUT)):
+            return client
+        address = urlsplit(told)
+        door = await self._door(address.port or 80)
+        return client | {"attributes": attributes | {LOGOUT: f"{door.url}{address.path}"}}
+
+    async def _door(self, port: int) -> Balancer:
+        """Where containers reach a port of this machine."""
         door = Balancer(await asyncio.to_thread(bridge_address))
-        door.copies = [int(realm["smtpServer"]["port"])]
+        door.copies = [port]
         await self.process.companions.enter_async_context(door)
-        mail = realm["smtpServer"] | {"host": door.host, "port": str(door.port)}
-        await super().start(realm | {"smtpServer": mail})
+        return door
 
 
 def _variable(name: str) -> str:

@@ -1,5 +1,6 @@
 """`make deploy-test`: everything that needs more than plain processes; what cannot run here is named, never passed."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,13 @@ def no_cluster() -> str:
     return "" if _answers("kubectl", "get", "nodes") else "no cluster answers `kubectl get nodes` (KUBECONFIG?)"
 
 
+def no_outside() -> str:
+    """Whether there is nothing outside of the cluster that it could use."""
+    if not os.environ.get("EXTERNAL_ADDRESS"):
+        return "no EXTERNAL_ADDRESS: the address of this machine that the cluster's pods reach"
+    return no_engine() or no_cluster()
+
+
 STEPS = (
     Step("rules-test", "alert rules fire when they should", no_go),
     Step("charts-test", "Helm charts render, hold the schemas and the policies", no_go),
@@ -61,7 +69,8 @@ STEPS = (
     Step("images", "one image for every service", no_engine),
     Step("compose-test", "the story on Compose", no_engine),
     Step("containers-test", "integration tests on servers in containers", no_engine),
-    Step("cluster-test", "both charts, the story as `helm test`, upgrade and rollback under load", no_cluster),
+    Step("cluster-test", "both charts, the story as `helm test`, upgrade under load, backup and restore", no_cluster),
+    Step("external-test", "the centre's chart on servers outside of the cluster", no_outside),
 )
 
 

@@ -1,5 +1,7 @@
 """`python -m imaging_native.steady`: a modality stores study after study until it is told to stop, then the ledger.
 
+With Study Instance UIDs as arguments nothing is stored: the ledger of these studies once more, as after a restore.
+
 For upgrades under load of a deployed region (settings: `STORY_…`, as for the story). It goes on until the file `stop`
 exists. The ledger: whatever was acknowledged is indexed exactly once, and comes back with the SHA-256 that the edge
 agent computed on receipt. The last line is that ledger as JSON; it ends with 0 when nothing was lost.
@@ -13,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,6 +83,7 @@ class Modality:
         while not await self._send(series.files):
             self._ledger.repeated_sends += 1
             await asyncio.sleep(1)
+        print(f"STUDY {series.study_uid}", flush=True)
         self.studies[series.study_uid] = {ct.uid(self._seed, "sop", number) for number in range(1, SLICES + 1)}
         await asyncio.to_thread(shutil.rmtree, folder)
 
@@ -107,6 +111,15 @@ async def search_until_told(state: dict[str, Any], ledger: Ledger) -> None:
             except httpx.TransportError:
                 ledger.searches_failed += 1
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def acknowledged_of(state: dict[str, Any], studies: Sequence[str]) -> dict[str, set[str]]:
+    """Study → the SOP Instance UIDs that the edge agent once acknowledged, by its journal."""
+    async with httpx.AsyncClient(base_url=state["edges"][HOSPITAL]["http"], timeout=20) as agent:
+        answers = {
+            study: (await agent.get("/journal", params={"study": study})).raise_for_status() for study in studies
+        }
+    return {study: {row["sop_instance_uid"] for row in answer.json()} for study, answer in answers.items()}
 
 
 async def settle(state: dict[str, Any], studies: dict[str, set[str]], ledger: Ledger) -> None:
@@ -149,10 +162,13 @@ async def _count(client: httpx.AsyncClient, study_uid: str, digests: dict[str, s
         ledger.given_back += digests.get(str(header.SOPInstanceUID)) == hashlib.sha256(body).hexdigest()
 
 
-async def play(state: dict[str, Any]) -> Ledger:
-    """Store and search until told to stop; the ledger."""
+async def play(state: dict[str, Any], studies: Sequence[str] = ()) -> Ledger:
+    """Store and search until told to stop, or take these studies; the ledger."""
     ledger = Ledger()
     started = time.monotonic()
+    if studies:
+        await settle(state, await acknowledged_of(state, studies), ledger)
+        return ledger
     with tempfile.TemporaryDirectory(prefix="region-steady-") as work:
         modality = Modality(state, ledger, Path(work))
         print("STEADY BEGINS", flush=True)
@@ -164,7 +180,7 @@ async def play(state: dict[str, Any]) -> Ledger:
 
 def main() -> int:
     """The command line."""
-    ledger = asyncio.run(play(DeployedRegion().state()))
+    ledger = asyncio.run(play(DeployedRegion().state(), sys.argv[1:]))
     failed = ledger.lost + ledger.indexed_twice
     print(json.dumps({**asdict(ledger), "lost": ledger.lost}), flush=True)
     return int(failed > 0 or not ledger.acknowledged)
