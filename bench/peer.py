@@ -69,6 +69,12 @@ class Orthanc:
             except TimeoutError:
                 self._process.kill()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     async def count(self) -> int:
         """Instances it has."""
         async with httpx.AsyncClient(timeout=30) as client:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import consults
+import cost
 import httpx
 import qido
 import retrieval
@@ -23,6 +24,8 @@ from imaging_native.session import portal_client
 
 SLICES = 600
 CONNECTIONS = 4
+COSTS_AT = 4
+"""Associations at which CPU time is counted."""
 FRAME_ROUNDS_SECONDS = 8.0
 AIMS = {
     "acknowledged-1": 8.0,
@@ -164,14 +167,19 @@ async def main() -> None:
             ours = Reader(region.portal, CONNECTIONS, {cookie.name: str(cookie.value) for cookie in client.cookies.jar})
             theirs = Reader(peer.url, CONNECTIONS)
             last: tuple[ct.Series, int] | None = None
+            costs: list[dict[str, Any]] = []
             for seed, associations in ((9001, 1), (9004, 4), (9032, 32)):
                 if last is not None:
                     shutil.rmtree(last[0].folder)
                 series = await asyncio.to_thread(ct.write_series, work / str(seed), slices=SLICES, seed=seed)
                 last = (series, seed)
+                peers_cpu = cost.cpu_seconds(peer.pid)
                 peer_seconds = await send(series, associations, "PEER", peer.dimse_port)
+                peers_cpu, our_cpu = cost.cpu_seconds(peer.pid) - peers_cpu, cost.taken(region.state["pids"])
                 our_seconds = await send(series, associations, edge["ae_title"], edge["dimse_port"])
                 await until_stored(edge, series)
+                if associations == COSTS_AT:
+                    costs = cost.rows(our_cpu, cost.taken(region.state["pids"]), peers_cpu, SLICES)
                 rows.append(row(f"acknowledged-{associations}", SLICES / our_seconds, SLICES / peer_seconds))
                 if associations > 1:
                     viewable_seconds = await measure_viewable(ours, edge, associations, seed + 500, work)
@@ -180,11 +188,13 @@ async def main() -> None:
             if await peer.count() != 3 * SLICES:
                 raise RuntimeError(f"Orthanc has {await peer.count()} instances, not {3 * SLICES}")
             assert last is not None
+            rows += costs
             for figure, rates in (await measure_reading(ours, theirs, *last)).items():
                 rows.append(row(figure, *rates))
             await client.aclose()
-            rows += await retrieval.measure(region, work)
+            # before the retrievals, whose studies are looked at in the background for minutes
             rows += await consults.measure(region, work)
+            rows += await retrieval.measure(region, work)
         async with Region(services=["gateway"]) as region:
             rows += await qido.measure_growth(region)
     Path(__file__).with_name("results.json").write_text(json.dumps(rows, indent=2) + "\n")
