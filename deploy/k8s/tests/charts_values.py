@@ -253,6 +253,9 @@ def test_nobody_has_to_have_the_operators_pod(render: Render) -> None:
     manifests = render("centre", PRODUCTION, "--set", "operate.enabled=false")
     assert not [name for name in of_kind(manifests, "Deployment") if name.endswith("operate")]
     assert of_kind(manifests, "CronJob"), "the backup does without it"
+    backup = "operate.enabled=false,backup.enabled=true,backup.claim=backups,backup.recipients[0]=age1" + "q" * 58
+    evaluation = render("centre", EVALUATION, "--set", backup)
+    assert "test-imaging-cloud-operate" in of_kind(evaluation, "Secret"), "the CronJob signs in with it"
 
 
 def test_an_onboarding_bundle_is_enough_for_an_edge_agent(render: Render) -> None:

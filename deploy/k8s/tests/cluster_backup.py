@@ -30,6 +30,8 @@ def save() -> None:
 def restore() -> None:
     """All servers are lost; a new region gets the backup, and every study of the sender opens as it was."""
     studies = _sent()
+    if not studies:
+        raise ClusterFailed(f"the pod {cluster_pods.SENDER} stored nothing: there is nothing to find again")
     story = json.loads(kubectl("get", "pod", f"{NAME}-story", "-o", "json"))
     with step("the release is taken away; its servers have no volumes"):
         # in the foreground: a service that still ends would write into the new servers, which have the old ones' names

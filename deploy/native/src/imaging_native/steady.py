@@ -114,12 +114,21 @@ async def search_until_told(state: dict[str, Any], ledger: Ledger) -> None:
 
 
 async def acknowledged_of(state: dict[str, Any], studies: Sequence[str]) -> dict[str, set[str]]:
-    """Study → the SOP Instance UIDs that the edge agent once acknowledged, by its journal."""
+    """Study → the SOP Instance UIDs that the edge agent once acknowledged, by its journal.
+
+    Raises
+    ------
+    RuntimeError
+        The journal knows nothing of a study: there is nothing to compare with.
+    """
     async with httpx.AsyncClient(base_url=state["edges"][HOSPITAL]["http"], timeout=20) as agent:
         answers = {
             study: (await agent.get("/journal", params={"study": study})).raise_for_status() for study in studies
         }
-    return {study: {row["sop_instance_uid"] for row in answer.json()} for study, answer in answers.items()}
+    found = {study: {row["sop_instance_uid"] for row in answer.json()} for study, answer in answers.items()}
+    if unknown := [study for study, instances in found.items() if not instances]:
+        raise RuntimeError(f"the edge agent's journal knows nothing of {', '.join(unknown)}")
+    return found
 
 
 async def settle(state: dict[str, Any], studies: dict[str, set[str]], ledger: Ledger) -> None:

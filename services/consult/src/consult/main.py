@@ -1,5 +1,6 @@
 """The consult service put together."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -118,10 +119,8 @@ def build_app(settings: ConsultSettings | None = None) -> FastAPI:
         try:
             yield
         finally:
-            await counting.stop()
-            await work.stop()
-            await scheduler.stop()
-            await mail.stop()
+            # at the same time: each may wait for its step
+            await asyncio.gather(counting.stop(), work.stop(), scheduler.stop(), mail.stop())
             await messaging.stop()
             await relay.stop()
             await directory.close()
